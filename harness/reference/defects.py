@@ -1,0 +1,131 @@
+"""Every way the reference system can be made to be wrong, as a named switch.
+
+A scenario is proven only when it fails with its defect on and holds with it off. To add a defect:
+one entry in `DEFECTS`, and one small branch `if defects.has("name")` in the part that has it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+Part = Literal["bridge", "cloud", "phone", "app"]
+
+EXIT_UNKNOWN_DEFECT: Final = 64
+"""Exit code of a part that was asked for a defect nobody knows (EX_USAGE of sysexits.h)."""
+
+
+class UnknownDefect(ValueError):
+    """A defect was asked for that is not in the registry."""
+
+    def __init__(self, part: str, name: str) -> None:
+        """Name the part that was asked and the word it was given."""
+        self.part = part
+        self.name = name
+        known = sorted(d.name for d in DEFECTS.values() if d.part == part) or ["none yet"]
+        super().__init__(
+            f"unknown {part} defect {name!r}; {part} knows: {', '.join(known)} (write NAME or {part}:NAME)",
+        )
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One switch."""
+
+    part: Part
+    """The component that misbehaves."""
+    name: str
+    """The word a user writes, without the part."""
+    incident: str
+    """The id of the incident it brings back."""
+    what: str
+    """What the component does wrong, in one sentence."""
+
+    @property
+    def key(self) -> str:
+        """The full name, ``part:name``."""
+        return f"{self.part}:{self.name}"
+
+
+_ALL: Final = (
+    Defect(
+        "bridge",
+        "refuse-existing-session",
+        "join-refused-existing-session",
+        "JoinRoom is refused while the user still has a session, instead of replacing it.",
+    ),
+    Defect(
+        "bridge",
+        "keep-session-on-stream-error",
+        "zombie-first-connect",
+        "A session outlives the audio stream that broke, so a dead cloud leaves a zombie.",
+    ),
+    Defect(
+        "bridge",
+        "mute",
+        "silent-audio-gap",
+        "Every call succeeds and the status is healthy, but no audio is ever passed on.",
+    ),
+    Defect(
+        "cloud",
+        "ack-hides-audio-failure",
+        "ack-hides-audio-failure",
+        "The phone is acknowledged as if all were well although the bridge could not join the room.",
+    ),
+    Defect(
+        "cloud",
+        "no-getstatus",
+        "getstatus-missing",
+        "GetStatus is missing from the cloud's gRPC client, so every status check throws.",
+    ),
+    Defect(
+        "cloud",
+        "rejoin-without-leave",
+        "join-refused-existing-session",
+        "A rejoin sends JoinRoom without leaving the old session first.",
+    ),
+)
+
+DEFECTS: Final[dict[str, Defect]] = {defect.key: defect for defect in _ALL}
+"""Every defect of the reference system, by ``part:name``."""
+
+
+def parse(part: Part, names: Iterable[str]) -> frozenset[str]:
+    """Read the defects meant for one part: bare names, ``part:name``, or comma lists of both.
+
+    A known defect of another part is passed over, so one list may be given to all parts. Returns bare names.
+    Raises `UnknownDefect` for anything that is not in the registry.
+    """
+    wanted: set[str] = set()
+    for word in (piece.strip() for item in names for piece in item.split(",")):
+        if not word:
+            continue
+        prefix, colon, rest = word.partition(":")
+        owner, name = (prefix, rest) if colon else (part, word)
+        if f"{owner}:{name}" not in DEFECTS:
+            raise UnknownDefect(owner if owner in get_args(Part) else part, name if colon and owner == part else word)
+        if owner == part:
+            wanted.add(name)
+    return frozenset(wanted)
+
+
+@dataclass(frozen=True)
+class Defects:
+    """The defects one part runs with. Asking for a name that is not in the registry raises, so a typo cannot hide."""
+
+    part: Part
+    active: frozenset[str] = field(default_factory=frozenset)
+    """Bare names, as `parse` gives them."""
+
+    def __post_init__(self) -> None:
+        """Refuse names that are not in the registry."""
+        for name in self.active:
+            self._known(name)
+
+    def has(self, name: str) -> bool:
+        """Tell whether the defect is on. Raises `UnknownDefect` for a name that the part does not have."""
+        self._known(name)
+        return name in self.active
+
+    def _known(self, name: str) -> None:
+        if f"{self.part}:{name}" not in DEFECTS:
+            raise UnknownDefect(self.part, name)
