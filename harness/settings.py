@@ -1,0 +1,48 @@
+"""The only reader of the environment: where caches and runs live, and what the surroundings say (CI)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+RUN_ID_VARIABLE = "AFTERSHOCK_RUN"
+PART_VARIABLE = "AFTERSHOCK_PART"
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the harness takes from the environment; everything else comes from the command line or TOML."""
+
+    cache_dir: Path
+    """Where the LiveKit server binary is kept."""
+    lock_dir: Path
+    """Where machine-wide lock files (ports, addresses) live."""
+    in_ci: bool
+    """True when CI is set: what is skipped elsewhere fails here."""
+    keep_runs: int
+    """How many runs that hold are kept in the runs directory."""
+
+
+def settings() -> Settings:
+    """Read the environment once more and return what matters of it."""
+    cache = os.environ.get("AFTERSHOCK_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Settings(
+        cache_dir=Path(cache) if cache else base / "aftershock",
+        lock_dir=Path(tempfile.gettempdir()) / "aftershock-locks",
+        in_ci=os.environ.get("CI", "") not in {"", "0", "false"},
+        keep_runs=int(os.environ.get("AFTERSHOCK_KEEP_RUNS", "50")),
+    )
+
+
+def child_environment(run: str, part: str, extra: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a process of run ``run``: ours, less proxies and Python leftovers, plus ``extra``."""
+    drop = {"http_proxy", "https_proxy", "all_proxy", "pythonstartup", "pytest_current_test"}
+    env = {k: v for k, v in os.environ.items() if k.lower() not in drop}
+    env.update(extra)
+    env[RUN_ID_VARIABLE] = run
+    env[PART_VARIABLE] = part
+    return env
