@@ -45,6 +45,8 @@ class RunStarted(Event, frozen=True, tag="run-started"):
     """Regexes of log lines that are no alarm though one of ``alarm`` matches."""
     rerun: str = ""
     """The command that runs this once more."""
+    baseline: bool = False
+    """True for the story without a fault: captions that never flow are BROKEN there, not UNKNOWN."""
 
 
 class Tested(Event, frozen=True, tag="tested"):
