@@ -1,0 +1,94 @@
+"""All sessions of the bridge, by user id: who may join, who is replaced, who is cleaned up."""
+
+import asyncio
+from collections.abc import Iterator
+from weakref import WeakValueDictionary
+
+from harness.reference.bridge import log
+from harness.reference.bridge.options import Timers
+from harness.reference.bridge.room import Dial
+from harness.reference.bridge.session import Session
+from harness.reference.defects import Defects
+
+
+class JoinRefused(Exception):
+    """The user has a session already and this bridge does not replace it."""
+
+
+class Sessions:
+    """The session map. Joins and leaves of one user take turns, so two at once leave one session."""
+
+    def __init__(self, *, dial: Dial, timers: Timers, defects: Defects) -> None:
+        """Start empty."""
+        self._dial = dial
+        self._timers = timers
+        self._defects = defects
+        self._by_user: dict[str, Session] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._by_user)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._by_user.values()))
+
+    def get(self, user_id: str) -> Session | None:
+        """Give the user's session, connected or not."""
+        return self._by_user.get(user_id)
+
+    async def join(self, user_id: str, room_name: str, target_identity: str, *, url: str, token: str) -> Session:
+        """Enter a room for a user, in the place of any session before. Raises `DialFailed` or `JoinRefused`."""
+        async with self._turn(user_id):
+            if old := self._by_user.get(user_id):
+                await self._make_room(old)
+            session = Session(
+                user_id, room_name, target_identity, dial=self._dial, timers=self._timers, defects=self._defects
+            )
+            await session.join(url, token)
+            self._by_user[user_id] = session
+            return session
+
+    async def leave(self, user_id: str) -> bool:
+        """Close and forget a user's session; False when there is none."""
+        async with self._turn(user_id):
+            session = self._by_user.pop(user_id, None)
+            if session is None:
+                return False
+            await session.close()
+            return True
+
+    def clean_up(self, session: Session) -> None:
+        """Drop a session whose stream broke: out of the map now, out of the room in the background."""
+        if self._defects.has("keep-session-on-stream-error"):
+            return
+        log.line(f"Cleaning up session for {session.user_id} due to stream error")
+        if self._by_user.get(session.user_id) is session:  # a newer session of the same user is left alone
+            del self._by_user[session.user_id]
+        closing = asyncio.create_task(session.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def close_all(self) -> None:
+        """Close every session at once."""
+        sessions = tuple(self._by_user.values())
+        self._by_user.clear()
+        await asyncio.gather(*(session.close() for session in sessions), *self._closing)
+
+    async def _make_room(self, old: Session) -> None:
+        if self._defects.has("refuse-existing-session"):
+            log.sink("Session already exists for user", "warn", user_id=old.user_id, room_name=old.room_name)
+            raise JoinRefused("session already exists for this user")
+        log.sink(
+            "Replacing existing bridge session", user_id=old.user_id, room_name=old.room_name, reason="new_join_request"
+        )
+        await old.close()
+        if self._by_user.get(old.user_id) is old:
+            del self._by_user[old.user_id]
+
+    def _turn(self, user_id: str) -> asyncio.Lock:
+        """One lock per user, gone as soon as nobody holds or awaits it."""
+        lock = self._turns.get(user_id)
+        if lock is None:
+            lock = self._turns[user_id] = asyncio.Lock()
+        return lock
