@@ -8,7 +8,9 @@ MASK = "***"
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
 _QUERY = re.compile(r"(?i)((?:access_token|api_key|apikey|token)=)[^&\s\"'\\]+")
 _BEARER = re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:bearer\s+)?|bearer\s+)[^\s\"',}\\]+")
-_FIELD = re.compile(r"(?i)(\"(?:token|coreToken|api_?key|api_?secret|secret|password|authorization)\"\s*:\s*\")[^\"]+")
+_FIELD = re.compile(
+    r"(?i)(\\*\"(?:token|coreToken|api_?key|api_?secret|secret|password|authorization)\\*\"\s*:\s*\\*\")[^\"\\]+"
+)  # also inside JSON that stands, escaped, inside JSON
 
 _secrets: set[str] = set()
 
