@@ -1,0 +1,89 @@
+"""The harness's own questions to a bridge: GetStatus, HealthCheck, and the JoinRoom that plants a session.
+
+They go to the bridge's real address, beside the links, so that no fault of ours can lie to us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from harness.errors import HarnessError
+from harness.reference.proto import bridge_pb2
+
+SERVICE = "mentra.livekit.bridge.LiveKitBridge"
+OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
+
+
+class BridgeRefused(HarnessError):
+    """The bridge answered JoinRoom with success = false."""
+
+
+@dataclass(frozen=True)
+class BridgeStatus:
+    """What a bridge says of itself at one moment."""
+
+    answered: bool
+    """False when no call was answered at all."""
+    active_sessions: int = -1
+    """HealthCheck's number; -1 when it was not answered."""
+    connected: dict[str, bool] = field(default_factory=dict)
+    """GetStatus per user id; a user whose GetStatus failed is missing."""
+    detail: str = ""
+    """What failed, in words."""
+
+
+async def read_status(address: str, users: Sequence[str], *, within_s: float = 1.0) -> BridgeStatus:
+    """Ask the bridge at ``host:port`` for each user and for its number of sessions; never raises for a bad bridge."""
+    sessions, connected, failures = -1, dict[str, bool](), list[str]()
+    async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+        try:
+            health = await _call(channel, "HealthCheck", bridge_pb2.HealthCheckRequest(), within_s)
+            sessions = health.active_sessions
+        except grpc.aio.AioRpcError as error:
+            failures.append(f"HealthCheck: {error.code().name}")
+        for user in users:
+            try:
+                reply = await _call(channel, "GetStatus", bridge_pb2.BridgeStatusRequest(user_id=user), within_s)
+                connected[user] = reply.connected
+            except grpc.aio.AioRpcError as error:
+                failures.append(f"GetStatus({user}): {error.code().name}")
+    return BridgeStatus(sessions >= 0 or bool(connected), sessions, connected, "; ".join(failures))
+
+
+async def join_room(address: str, *, user: str, room: str, token: str, livekit_url: str, within_s: float = 10) -> str:
+    """Send JoinRoom as a cloud would and go away after the answer; return the participant id.
+
+    Raises:
+        BridgeRefused: the bridge answered success = false, or not at all.
+    """
+    request = bridge_pb2.JoinRoomRequest(
+        user_id=user, room_name=room, token=token, livekit_url=livekit_url, target_identity=user
+    )
+    async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+        try:
+            reply = await _call(channel, "JoinRoom", request, within_s)
+        except grpc.aio.AioRpcError as error:
+            raise BridgeRefused(f"the bridge did not answer JoinRoom: {error.code().name} {error.details()}") from error
+    if not reply.success:
+        raise BridgeRefused(f"the bridge refused JoinRoom: {reply.error}")
+    return str(reply.participant_id)
+
+
+_REPLIES: dict[str, Any] = {
+    "HealthCheck": bridge_pb2.HealthCheckResponse,
+    "GetStatus": bridge_pb2.BridgeStatusResponse,
+    "JoinRoom": bridge_pb2.JoinRoomResponse,
+}
+
+
+async def _call(channel: grpc.aio.Channel, method: str, request: Any, within_s: float) -> Any:
+    call: Any = channel.unary_unary(
+        f"/{SERVICE}/{method}",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=_REPLIES[method].FromString,
+    )
+    return await call(request, timeout=within_s, wait_for_ready=False)
