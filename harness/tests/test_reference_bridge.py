@@ -64,8 +64,9 @@ class FakeLiveKit:
 class Cloud:
     """The calls of a bridge, as a cloud makes them."""
 
-    def __init__(self, channel):
+    def __init__(self, channel, bridge=None):
         self.channel = channel
+        self.bridge = bridge
 
     async def call(self, name, request, reply=None):
         reply = reply or getattr(bridge_pb2, type(request).__name__.replace("Request", "Response"))
@@ -106,9 +107,7 @@ async def talking(livekit, *defects, **timers):
     async with Bridge(options, livekit) as bridge:
         limits = [("grpc.use_local_subchannel_pool", 1)]
         async with grpc.aio.insecure_channel(f"127.0.0.1:{bridge.port}", options=limits) as channel:
-            cloud = Cloud(channel)
-            cloud.bridge = bridge
-            yield cloud
+            yield Cloud(channel, bridge)
 
 
 @pytest.fixture
@@ -209,7 +208,13 @@ async def test_joining_again_replaces_the_session(cloud, livekit, capsys):
 
 
 async def test_two_joins_at_once_leave_one_session_and_one_room(cloud, livekit):
-    answers = await asyncio.gather(*(cloud.join_call() for _ in range(3)))
+    livekit.gate.clear()
+    joins = [asyncio.create_task(cloud.join_call()) for _ in range(3)]
+    await livekit.dialled.wait()
+    await cloud.health()  # by its answer all three have arrived
+    assert livekit.dials == 1
+    livekit.gate.set()
+    answers = await asyncio.gather(*joins)
     assert all(answer.success for answer in answers)
     assert [room.closed for room in livekit.rooms] == [True, True, False]
     assert await sessions(cloud) == 1

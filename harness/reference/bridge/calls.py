@@ -199,9 +199,9 @@ class BridgeCalls:
 
     async def stop_audio(self, request: bridge_pb2.StopAudioRequest, context: Context) -> bridge_pb2.StopAudioResponse:
         """Refuse: `session not found` without a session, else UNIMPLEMENTED."""
-        if self._sessions.get(request.user_id) is None:
-            return bridge_pb2.StopAudioResponse(success=False, error="session not found")
-        await _abort(context, grpc.StatusCode.UNIMPLEMENTED, "the reference bridge plays no audio")
+        if self._sessions.get(request.user_id) is not None:
+            await _abort(context, grpc.StatusCode.UNIMPLEMENTED, "the reference bridge plays no audio")
+        return bridge_pb2.StopAudioResponse(success=False, error="session not found")
 
 
 class SendTimeout(Exception):

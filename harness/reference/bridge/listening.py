@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import grpc.aio
 
@@ -39,7 +39,7 @@ class Bridge:
         self.port = 0
         self._server: grpc.aio.Server
 
-    async def __aenter__(self) -> "Bridge":
+    async def __aenter__(self) -> Self:
         """Listen. Raises `CannotListen`."""
         self._health = HealthCalls()
         self._server = grpc.aio.server(

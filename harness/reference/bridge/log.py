@@ -8,7 +8,8 @@ from typing import Literal
 
 def line(text: str) -> None:
     """Write one plain line to stderr. Never give it a token."""
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")  # one write: the SDK's threads write here too
+    sys.stderr.flush()
 
 
 def sink(
@@ -28,4 +29,5 @@ def sink(
     if error:
         entry["error"] = error
     entry["extra"] = extra
-    print(json.dumps(entry), flush=True)
+    sys.stdout.write(f"{json.dumps(entry)}\n")
+    sys.stdout.flush()
