@@ -1,0 +1,118 @@
+"""The words every checker speaks in: outcomes, evidence, verdicts, and the judgement of a whole run."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.events import CheckSpec
+
+MS_PER_FRAME = 20
+Params = Mapping[str, float]
+"""A guarantee's budgets, as the story declared them; names end in their unit."""
+
+
+class Outcome(enum.StrEnum):
+    """What a checker found; the value is the published word."""
+
+    HOLDS = "HOLDS"
+    BROKEN = "BROKEN"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One thing that was seen."""
+
+    t_s: float
+    """Seconds since the run's first event."""
+    where: str
+    """A hop, a component's log line (``logs/cloud.log:212``) or the process that wrote it."""
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one guarantee came to."""
+
+    guarantee: str
+    outcome: Outcome
+    because: str
+    """One sentence: expected, seen."""
+    evidence: tuple[Evidence, ...] = ()
+    stands: bool = False
+    """True for a violation that no lag of ours can cause: it counts though a precondition failed."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A known incident (by its published id) that the evidence points to."""
+
+    incident: str
+    because: str
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One line of the incident's verification checklist."""
+
+    item: str
+    answer: str
+    """``yes``, ``no``, ``not applicable`` or ``not observable``."""
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """The waterfall from the fault to the first caption."""
+
+    times: Mapping[str, float | None]
+    """Keys end in ``_s``: moments since the run's first event, and spans; None where it never happened."""
+    lines: tuple[str, ...]
+    """The same for people, one moment a line."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a run says about itself: enough to name it, to weigh it and to run it again."""
+
+    scenario: str
+    seed: int
+    profile: str
+    system: str
+    run: str
+    rerun: str
+    baseline: bool
+    took_s: float
+    tested: Mapping[str, Mapping[str, str]]
+    """Component -> what it really was (runtime, digests, versions, defects)."""
+    timings: Mapping[str, float | None]
+    """Keys end in ``_s``."""
+    steps: tuple[Evidence, ...]
+    """The story's steps and faults, with their times."""
+    notes: tuple[str, ...] = ()
+    """What was odd on reading the run."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Everything that can be said about a run; made by ``judge``, printed by ``harness.report``."""
+
+    outcome: Outcome
+    verdicts: tuple[Verdict, ...]
+    preconditions: tuple[str, ...]
+    """Why nothing can be concluded; empty when judging was possible."""
+    diagnosis: tuple[Diagnosis, ...]
+    recovery: Recovery
+    checklist: tuple[Answer, ...]
+    findings: tuple[Diagnosis, ...]
+    """Known incidents seen in a run whose guarantees hold: nothing is broken by them here."""
+    machine_fault: bool
+    story: Story
+    declared: tuple[CheckSpec, ...] = field(default=())
+
+    def verdict(self, guarantee: str) -> Verdict | None:
+        """Return the verdict on one guarantee, or None when it was not judged."""
+        return next((v for v in self.verdicts if v.guarantee == guarantee), None)
