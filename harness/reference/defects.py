@@ -83,6 +83,12 @@ _ALL: Final = (
         "join-refused-existing-session",
         "A rejoin sends JoinRoom without leaving the old session first.",
     ),
+    Defect(
+        "phone",
+        "no-room-retry",
+        "phone-fails-room-rejoin",
+        "A phone that could not join its room waits for the next acknowledgement instead of trying again.",
+    ),
 )
 
 DEFECTS: Final[dict[str, Defect]] = {defect.key: defect for defect in _ALL}

@@ -1,5 +1,22 @@
 """A system as data: components, links, ears and timers, read from ``fixtures/systems/*.toml``."""
 
+from harness.system.reading import known_systems, load_system
+from harness.system.templates import RIG_VALUES, made_secrets, resolve, uses
 from harness.system.values import Address, Component, Link, Places, Profile, Ready, Resolved, System
 
-__all__ = ["Address", "Component", "Link", "Places", "Profile", "Ready", "Resolved", "System"]
+__all__ = [
+    "RIG_VALUES",
+    "Address",
+    "Component",
+    "Link",
+    "Places",
+    "Profile",
+    "Ready",
+    "Resolved",
+    "System",
+    "known_systems",
+    "load_system",
+    "made_secrets",
+    "resolve",
+    "uses",
+]
