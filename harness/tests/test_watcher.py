@@ -1,0 +1,178 @@
+"""When the rig is killed, nothing of its run is left; nothing else is touched."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from harness import events as ev
+from harness.errors import DiedUnexpectedly
+from harness.history import History
+from harness.processes import look_at, processes_of
+from harness.settings import child_environment
+from harness.waiting import NotYet, until
+from harness.watcher import Watcher
+
+SLEEPS = "import time, signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+
+# A rig: one child that ignores SIGTERM and has a child of its own, one that is re-parented in a session of its own and
+# is stopped, and a user's command that does not carry the run id, whose daemonised child has lost its parent.
+RIG = f"""
+import asyncio, os, signal, subprocess, sys
+from pathlib import Path
+from harness.settings import child_environment
+from harness.watcher import Watcher
+
+SLEEPS = {SLEEPS!r}
+RUN, RUN_DIR = sys.argv[1], Path(sys.argv[2])
+CARRYING, BARE = child_environment(RUN, "part", {{}}), {{"PATH": os.environ["PATH"]}}
+TWO = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=%s)"
+
+def python(*argv, env):
+    return subprocess.Popen([sys.executable, "-c", *argv], env=env, start_new_session=True, stdout=subprocess.PIPE)
+
+async def main():
+    watcher = Watcher(RUN, RUN_DIR)
+    await watcher.start()
+    parts = [
+        python((TWO % False) + ";print(p.pid, flush=True);" + SLEEPS, SLEEPS, env=CARRYING),
+        python((TWO % True) + ";import os;os.kill(p.pid, 19);print(p.pid, flush=True)", SLEEPS, env=CARRYING),
+        python((TWO % False) + ";print(p.pid, flush=True);" + SLEEPS, SLEEPS, env=BARE),
+    ]
+    watcher.register(parts[2].pid)
+    for part in parts:
+        print(part.pid, int(part.stdout.readline()), flush=True)
+    print("watcher", watcher.pid, flush=True)
+    if len(sys.argv) > 3:
+        await watcher.stop()
+        print("stopped", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def bystander(run):
+    return subprocess.Popen(
+        [sys.executable, "-c", SLEEPS], env=child_environment(run, "part", {}), stdout=subprocess.PIPE
+    )
+
+
+def end(process):
+    process.kill()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+def living(pids):
+    return [pid for pid in pids if look_at(pid) is not None]
+
+
+def start_rig(run, tmp_path, *more):
+    rig = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(RIG), run, str(tmp_path), *more], stdout=subprocess.PIPE, text=True
+    )
+    assert rig.stdout is not None
+    pids = [int(word) for _ in range(3) for word in rig.stdout.readline().split()]
+    return rig, pids, int(rig.stdout.readline().split()[1])
+
+
+async def gone(pids, within_s):
+    def probe():
+        return NotYet(f"{living(pids)} live") if living(pids) else True
+
+    return await until(probe, what="the run's processes to end", within_s=within_s)
+
+
+async def test_a_killed_rig_leaves_nothing_and_harms_nobody_else(tmp_path):
+    run, other = f"test-{os.getpid()}-kill", bystander(f"test-{os.getpid()}-kill2")
+    rig, pids, watcher = start_rig(run, tmp_path)
+    assert len(living(pids)) == 5, "the second part has ended, its re-parented child has not"
+    assert watcher not in {pid for pid, _ in processes_of(run)}
+    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(watcher, ignored)
+    try:
+        end(rig)
+        began = time.monotonic()
+        await gone([*pids, watcher], within_s=2)
+        assert time.monotonic() - began < 2
+        assert look_at(other.pid) is not None
+        assert processes_of(run) == []
+        notes = [event.text for event in History.load(tmp_path).events if isinstance(event, ev.Note)]
+        assert len(notes) == 1
+        assert "killed 5 processes" in notes[0]
+        assert f"{pids[0]} " in notes[0]
+    finally:
+        end(other)
+        for pid in living(pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+async def test_after_bye_nothing_is_touched(tmp_path):
+    rig, pids, watcher = start_rig(f"test-{os.getpid()}-bye", tmp_path, "stop")
+    assert rig.stdout.readline() == "stopped\n"
+    try:
+        end(rig)
+        await gone([watcher], within_s=2)
+        assert len(living(pids)) == 5
+        assert not (tmp_path / "events" / "watcher.jsonl").exists()
+    finally:
+        for pid in living(pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+async def test_says_so_when_it_was_killed_itself(tmp_path):
+    watcher = Watcher("test-dead", tmp_path)
+    await watcher.start()
+    pid = watcher.pid
+    os.kill(pid, signal.SIGKILL)
+    await gone([pid], within_s=2)
+    with pytest.raises(DiedUnexpectedly, match=f"watcher died outside any fault: pid {pid} was not there"):
+        await watcher.stop()
+
+
+async def test_a_pid_that_came_again_is_left_alone(tmp_path):
+    """The watcher is told a start time that is not the process's: that pid now belongs to somebody else."""
+    other = bystander("test-bystander")
+    watcher = Watcher("test-again", tmp_path)
+    await watcher.start()
+    try:
+        assert watcher._line is not None
+        assert watcher._process is not None
+        watcher._line.send(f"own {other.pid} 1\n".encode())
+        watcher._line.close()  # as if the rig had died
+        await asyncio.wait_for(watcher._process.wait(), 2)
+        assert look_at(other.pid) is not None
+        assert "killed 0 processes" in (tmp_path / "events" / "watcher.jsonl").read_text()
+    finally:
+        end(other)
+
+
+def test_the_watcher_starts_light():
+    heavy = "{'asyncio', 'numpy', 'msgspec'}"
+    code = f"import sys, harness.watcher.__main__; print(sorted({heavy} & set(sys.modules)))"
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert got.stdout.strip() == "[]"
+
+
+def test_an_empty_run_id_finds_nobody():
+    with pytest.raises(ValueError, match="names no run"):
+        processes_of("")
+
+
+def test_finds_a_part_by_its_name(tmp_path):
+    run = f"test-{os.getpid()}-part"
+    part = bystander(run)
+    part.stdout.readline()  # it is past its exec
+    try:
+        assert [pid for pid, _ in processes_of(run)] == [part.pid]
+        assert [pid for pid, _ in processes_of(run, "part")] == [part.pid]
+        assert processes_of(run, "other") == []
+    finally:
+        end(part)

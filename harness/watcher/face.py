@@ -1,0 +1,112 @@
+"""The parent's side of the watcher process: start it, name processes to it, say bye to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+
+from harness.errors import DiedUnexpectedly, StartFailed
+from harness.processes import look_at
+from harness.settings import PART_VARIABLE, RUN_ID_VARIABLE, child_environment
+
+READY_WITHIN_S = 10.0
+BYE_WITHIN_S = 3.0
+
+
+class Watcher:
+    """Ends everything of run ``run`` should this process be killed; what it did is in ``events/watcher.jsonl``."""
+
+    def __init__(self, run: str, run_dir: Path) -> None:
+        """Describe it; ``start`` spawns."""
+        self.run, self.run_dir = run, run_dir
+        self._process: asyncio.subprocess.Process | None = None
+        self._line: socket.socket | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Spawn it, in a session of its own and without the run id, so that it never counts as a part of the run.
+
+        Raises:
+            StartFailed: it does not get ready.
+        """
+        # Python makes both ends close-on-exec: no other child of ours can hold this line open.
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        log = self.run_dir / "logs" / "watcher.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = child_environment(self.run, "watcher", {})
+        del environment[RUN_ID_VARIABLE], environment[PART_VARIABLE]
+        with theirs, log.open("ab") as out:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "harness.watcher", str(theirs.fileno()), self.run, str(self.run_dir.absolute()),
+                pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out,
+                env=environment, start_new_session=True,
+            )  # fmt: skip
+        self._line = ours
+        try:
+            said = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(ours, 64), READY_WITHIN_S)
+        except (TimeoutError, ConnectionError):
+            said = b""
+        if said != b"ready\n":
+            await self._end()
+            raise StartFailed("watcher", "it did not say that it is ready", log=str(log))
+
+    def register(self, pid: int) -> None:
+        """Name a process that does not carry the run id (a user's command): it and its kin are to be ended too.
+
+        A pid that is already gone is left out: nothing could be ended, and the pid may come again.
+
+        Raises:
+            DiedUnexpectedly: the watcher is gone.
+        """
+        assert self._line is not None, "not started"
+        process = look_at(pid)
+        if process is None:
+            return
+        try:
+            self._line.send(f"own {pid} {process.start_ticks}\n".encode())
+        except OSError as error:
+            raise self._died() from error
+
+    async def stop(self) -> None:
+        """Say bye, so that it exits and touches nothing; may be called twice, or without ``start``.
+
+        Raises:
+            DiedUnexpectedly: it was gone before.
+        """
+        if self._line is None or self._process is None:
+            return
+        try:
+            self._line.send(b"bye\n")
+            died = None
+        except OSError:
+            died = self._died()
+        await self._end()
+        if died is not None:
+            raise died
+
+    async def _end(self) -> None:
+        assert self._process is not None
+        assert self._line is not None
+        process, line = self._process, self._line
+        self._process = self._line = None
+        try:
+            await asyncio.wait_for(process.wait(), BYE_WITHIN_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        line.close()
+
+    def _died(self) -> DiedUnexpectedly:
+        return DiedUnexpectedly(
+            "watcher", f"pid {self.pid} was not there any more (seen by pid {os.getpid()})",
+            log=str(self.run_dir / "logs" / "watcher.log"),
+        )  # fmt: skip
