@@ -1,0 +1,31 @@
+"""What every part of the cloud is given: settings, defects, log, database, HTTP, and a place for background work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import aiohttp
+
+from harness.reference.cloud.background import Background
+from harness.reference.cloud.log import Log
+from harness.reference.cloud.settings import Settings
+from harness.reference.cloud.timers import Timers
+from harness.reference.cloud.users import Users
+from harness.reference.defects import Defects
+
+
+@dataclass(frozen=True)
+class Context:
+    """The cloud's surroundings, the same for all users."""
+
+    settings: Settings
+    defects: Defects
+    log: Log
+    users: Users
+    http: aiohttp.ClientSession
+    background: Background
+
+    @property
+    def timers(self) -> Timers:
+        """The cloud's delays."""
+        return self.settings.timers

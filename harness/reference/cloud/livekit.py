@@ -1,0 +1,159 @@
+"""One user's LiveKit manager: tokens, the bridge subscriber, and the rejoin with its backoff window."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from harness.reference.cloud import tokens
+from harness.reference.cloud.bridge_client import BridgeClient, BridgeStatus, Join
+from harness.reference.cloud.context import Context
+from harness.reference.cloud.errors import JoinFailed
+from harness.reference.cloud.wire import Message
+
+
+class LiveKitManager:
+    """Keep one user's bridge subscriber.
+
+    `on_chunk` gets PCM; `on_failed` hears why audio cannot come; `after` (an earlier session's farewell, if any) is
+    awaited before the first join, so that its LeaveRoom cannot end the new session.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        user_id: str,
+        on_chunk: Callable[[bytes], None],
+        on_failed: Callable[[str], None],
+        after: asyncio.Task[None] | None = None,
+    ) -> None:
+        """Start with no client and nothing requested."""
+        self._ctx = ctx
+        self._user_id = user_id
+        self._log = ctx.log.of(userId=user_id, service="LiveKitManager")
+        self._on_chunk = on_chunk
+        self._on_failed = on_failed
+        self._after = after
+        self._client: BridgeClient | None = None
+        self._former: list[BridgeClient] = []
+        self._joining = asyncio.Lock()
+        self._last_rejoin_s = -float("inf")
+        self._disposed = False
+        self.requested = False
+        """Whether a phone of this session asked for LiveKit."""
+
+    @property
+    def has_client(self) -> bool:
+        """Whether a bridge client was ever made."""
+        return self._client is not None
+
+    def info(self) -> Message | None:
+        """Give the ACK's `livekit` object; None when LiveKit is not configured."""
+        keys = self._ctx.settings.livekit
+        if keys is None:
+            return None
+        room = self._ctx.settings.room_of(self._user_id)
+        self._log.info("Returning LiveKit info", roomName=room, url=keys.url)
+        return {"url": keys.url, "roomName": room, "token": tokens.publish_token(keys, self._user_id, room)}
+
+    async def start(self) -> None:
+        """Start the subscriber unless it is connected; a failure is logged and swallowed, as in the real cloud."""
+        join = self._fresh_join()
+        if join is None:
+            return
+        async with self._joining:
+            if self._disposed:
+                return
+            if self._client is not None and self._client.is_connected:
+                self._log.debug("Bridge subscriber already connected")
+                return
+            if self._after is not None:
+                await asyncio.wait([self._after])
+            # The old client is not disposed of: its one reconnect may still come. So it is in the real cloud.
+            if self._client is not None:
+                self._former.append(self._client)
+            self._client = BridgeClient(self._ctx, self._user_id, self._on_chunk, self._on_failed)
+            try:
+                await self._client.connect(join)
+            except JoinFailed as problem:
+                self._log.error("Failed to start bridge subscriber", error=str(problem))
+                self._on_failed("Failed to start bridge subscriber")
+            else:
+                self._log.info("Bridge subscriber connected", roomName=join.room)
+
+    async def ensure_connected(self) -> None:
+        """Start the subscriber if need be; a join in flight is left alone."""
+        if not self.requested:
+            return
+        self._log.debug("Ensuring bridge subscriber is connected")
+        if self._joining.locked():
+            self._log.debug("Connection already in progress, skipping duplicate call")
+            return
+        await self.start()
+
+    async def check_after_reconnect(self) -> None:
+        """Ask the bridge how it is and rejoin unless it is well."""
+        status = await self.status()
+        self._log.info("Reconnect: bridge status", **_fields(status))
+        healthy = status is not None and status.connected
+        if healthy and not self._ctx.defects.has("rejoin-without-leave"):
+            self._log.info("Reconnect: bridge healthy, keeping session")
+            return
+        await self.rejoin()
+        self._log.info("Reconnect: bridge rejoin attempted")
+
+    async def status(self) -> BridgeStatus | None:
+        """Ask the bridge about this user; None without a client."""
+        if self._client is None:
+            self._log.debug("getBridgeStatus: no bridge client")
+            return None
+        status = await self._client.status()
+        self._log.debug("Bridge status fetched", **_fields(status))
+        return status
+
+    async def rejoin(self) -> None:
+        """Rejoin with a fresh token, once per backoff window; a failure is logged and swallowed."""
+        join = self._fresh_join()
+        if join is None or self._client is None:
+            return
+        now_s = time.monotonic()
+        if now_s - self._last_rejoin_s < self._ctx.timers.rejoin_backoff_s:
+            self._log.warning("Skipping rejoin due to backoff window")
+            return
+        self._last_rejoin_s = now_s
+        async with self._joining:
+            if self._disposed:
+                return
+            try:
+                await self._client.rejoin(join)
+            except JoinFailed as problem:
+                self._log.error("Bridge rejoin failed", error=str(problem))
+                self._on_failed("Bridge rejoin failed")
+            else:
+                self._log.info("Bridge rejoined LiveKit room", roomName=join.room)
+
+    async def dispose(self) -> None:
+        """Leave the room and let go of every client."""
+        self._disposed = True
+        for client in self._former:
+            client.retire()
+        if self._client is not None:
+            await self._client.disconnect()
+
+    def _fresh_join(self) -> Join | None:
+        keys = self._ctx.settings.livekit
+        if keys is None:
+            return None
+        room = self._ctx.settings.room_of(self._user_id)
+        return Join(room, tokens.agent_token(keys, self._user_id, room), keys.url)
+
+
+def _fields(status: BridgeStatus | None) -> dict[str, object]:
+    if status is None:
+        return {"status": None}
+    return {
+        "connected": status.connected,
+        "participantCount": status.participant_count,
+        "last_disconnect_reason": status.last_disconnect_reason,
+    }

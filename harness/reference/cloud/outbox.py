@@ -1,0 +1,36 @@
+"""What waits to leave over one WebSocket: callers never wait, order is kept, and a stalled reader bounds itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+
+import aiohttp
+from aiohttp import web
+
+Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+
+
+class Outbox:
+    """A bounded queue and the task that empties it. When full, the oldest entry goes: late audio helps nobody."""
+
+    def __init__(self, limit: int) -> None:
+        """Keep at most `limit` entries."""
+        self._waiting: deque[str | bytes] = deque(maxlen=limit)
+        self._news = asyncio.Event()
+
+    def put(self, entry: str | bytes) -> None:
+        """Queue one frame: text or binary by its type."""
+        self._waiting.append(entry)
+        self._news.set()
+
+    async def drain_into(self, socket: Socket) -> None:
+        """Send for as long as the socket lives; returns when it does not (its reader sees the same and acts)."""
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            while not socket.closed:
+                await self._news.wait()
+                self._news.clear()
+                while self._waiting:
+                    entry = self._waiting.popleft()
+                    await (socket.send_str(entry) if isinstance(entry, str) else socket.send_bytes(entry))

@@ -1,0 +1,84 @@
+"""The phones' WebSocket, `/glasses-ws`: who connects, what a connection sets off, and what it carries."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import aiohttp
+from aiohttp import web
+
+from harness.reference.cloud import tokens
+from harness.reference.cloud.cloud import Cloud
+from harness.reference.cloud.errors import Unauthorized
+from harness.reference.cloud.phone import PhoneConnection
+from harness.reference.cloud.session import UserSession
+from harness.reference.cloud.wire import Message, iso_now, read_message
+
+POLICY_VIOLATION = 1008
+NO_CLOSE_FRAME = 1006
+
+
+class PhoneSocket:
+    """Serves `/glasses-ws`."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        """Bring phones to the sessions of `cloud`."""
+        self._cloud = cloud
+        self._ctx = cloud.ctx
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one phone's connection until it ends."""
+        try:
+            user_id = tokens.read_core_token(
+                request.headers.get("Authorization", ""),
+                request.query.get("token", ""),
+                self._ctx.settings.auth_secret,
+            )
+        except Unauthorized as problem:
+            return web.json_response(_error(None, str(problem)), status=401, headers={"Connection": "close"})
+        wants_livekit = "true" in (request.query.get("livekit"), request.headers.get("livekit"))
+        # Pings and pongs are ours to see, since a missing pong ends the connection.
+        socket = web.WebSocketResponse(autoping=False, max_msg_size=0, compress=False, timeout=self._ctx.timers.close_s)
+        await socket.prepare(request)
+        line = f"Glasses WebSocket connection from user: {user_id} (LiveKit: {str(wants_livekit).lower()})"
+        self._ctx.log.info(line)
+        phone = PhoneConnection(self._ctx, user_id, socket, cast("asyncio.Transport", request.transport))
+        session, reconnection = self._cloud.create_or_reconnect(user_id, phone)
+        session.livekit.requested = session.livekit.requested or wants_livekit
+        self._ctx.users.ensure_user(user_id)
+        serving = self._ctx.background.spawn(phone.serve(), f"pings of {user_id}")
+        self._ctx.background.spawn(session.initialise(reconnection=reconnection), f"connection of {user_id}")
+        try:
+            await self._listen(session, phone)
+        finally:
+            code = socket.close_code or NO_CLOSE_FRAME
+            self._cloud.phone_closed(session, phone, code, "")
+            # A close of our own still waits for the phone's answer; cancelling it would cut that short.
+            if socket.closed:
+                serving.cancel()
+        return socket
+
+    async def _listen(self, session: UserSession, phone: PhoneConnection) -> None:
+        async for frame in phone.socket:
+            match frame.type:
+                case aiohttp.WSMsgType.PONG:
+                    phone.pong()
+                case aiohttp.WSMsgType.PING:
+                    await phone.socket.pong(frame.data)
+                case aiohttp.WSMsgType.BINARY:
+                    session.phone_audio.receive(frame.data)
+                case aiohttp.WSMsgType.TEXT:
+                    message = read_message(frame.data)
+                    if message is None:
+                        phone.send(_error("MALFORMED_MESSAGE", "Malformed message"))
+                        await phone.close(POLICY_VIOLATION, "Malformed message")
+                        return
+                    session.handle(message)
+                case _:
+                    return
+
+
+def _error(code: str | None, text: str) -> Message:
+    coded: Message = {} if code is None else {"code": code}
+    return {"type": "connection_error", **coded, "message": text, "timestamp": iso_now()}

@@ -1,0 +1,117 @@
+"""One user's session: owns the managers, lives as long as a phone is here and the grace after it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from harness.reference.cloud import subscriptions as subs
+from harness.reference.cloud.apps import AppManager
+from harness.reference.cloud.audio import AudioManager
+from harness.reference.cloud.audio_status import AudioStatus
+from harness.reference.cloud.context import Context
+from harness.reference.cloud.display import Display
+from harness.reference.cloud.livekit import LiveKitManager
+from harness.reference.cloud.mic import Microphone
+from harness.reference.cloud.phone import PhoneConnection
+from harness.reference.cloud.stt import SttManager
+from harness.reference.cloud.wire import Message, iso_now, text_of
+
+
+class UserSession:
+    """The managers of one user, wired to each other."""
+
+    def __init__(self, ctx: Context, user_id: str, phone: PhoneConnection, after: asyncio.Task[None] | None) -> None:
+        """Begin with a phone; `after` is the farewell of this user's earlier session, if it is still going on."""
+        self.user_id = user_id
+        self.phone: PhoneConnection | None = phone
+        self.grace: asyncio.TimerHandle | None = None
+        self._ctx = ctx
+        self._log = ctx.log.of(userId=user_id, service="UserSession")
+        timers = ctx.timers
+        self.audio_status = AudioStatus(
+            self._log,
+            self.send,
+            timers.audio_unavailable_s,
+            hidden=ctx.defects.has("ack-hides-audio-failure"),
+        )
+        self.display = Display(self._log, self.send, timers.display_throttle_s)
+        self.mic = Microphone(self._log, timers, user_id, self.send, self._mic_changed)
+        self.apps = AppManager(ctx, user_id, self.send, self._subscriptions_changed)
+        self.stt = SttManager(ctx, user_id, self.apps.relay_transcript)
+        audio_log = ctx.log.of(userId=user_id, service="AudioManager")
+        listeners = (self._heard, self.apps.relay_audio, self.stt.feed)
+        self.phone_audio = AudioManager(audio_log, listeners)
+        self.bridge_audio = AudioManager(audio_log, listeners, swap_endian=ctx.settings.swap_endian)
+        self.livekit = LiveKitManager(ctx, user_id, self.bridge_audio.receive, self.audio_status.failed, after)
+
+    def send(self, message: Message) -> None:
+        """Send to the newest phone socket; without one the message is lost, as in the real cloud."""
+        if self.phone is not None:
+            self.phone.send(message)
+
+    async def initialise(self, *, reconnection: bool) -> None:
+        """Run the connection's procedure: apps or bridge status, then the subscriber, then the ACK."""
+        wants_livekit = self.livekit.requested
+        if not reconnection:
+            await self._start_apps()
+        elif self.livekit.has_client or wants_livekit:
+            await self.livekit.check_after_reconnect()
+        acknowledgement: Message = {"type": "connection_ack", "sessionId": self.user_id}
+        if wants_livekit:
+            await self.livekit.start()
+            info = self.livekit.info()
+            if info is not None:
+                acknowledgement["livekit"] = info
+                self._log.info("Included LiveKit info in CONNECTION_ACK", roomName=info["roomName"])
+                self._log.debug("Sent CONNECTION_ACK", roomName=info["roomName"])
+        self.send({**acknowledgement, "timestamp": iso_now()})
+        if self.phone is not None:
+            self.audio_status.phone_acknowledged()
+
+    def handle(self, message: Message) -> None:
+        """Take one text message of the phone."""
+        spawn = self._ctx.background.spawn
+        package_name = text_of(message, "packageName")
+        match text_of(message, "type"):
+            case "connection_init":
+                spawn(self.initialise(reconnection=False), f"connection_init of {self.user_id}")
+            case "start_app":
+                spawn(self._start_app(package_name), f"start of {package_name}")
+            case "stop_app":
+                spawn(self.apps.stop(package_name), f"stop of {package_name}")
+            case "VAD":
+                self.stt.speech_changed(speaking=message.get("status") in (True, "true"))
+            case "glasses_connection_state":
+                self.display.glasses_changed(message)
+            case other:
+                self._log.debug("Message without effect", type=other)
+
+    async def dispose(self) -> None:
+        """End everything of this session, the bridge's part last; returns when the bridge has answered."""
+        for part in (self.audio_status, self.mic, self.display, self.stt):
+            part.dispose()
+        if self.grace is not None:
+            self.grace.cancel()
+        await self.apps.dispose()
+        await self.livekit.dispose()
+
+    async def _start_apps(self) -> None:
+        await self.apps.start(self._ctx.settings.dashboard)
+        for package_name in self._ctx.users.running_apps(self.user_id):
+            await self.apps.start(package_name)
+
+    async def _start_app(self, package_name: str) -> None:
+        await self.apps.start(package_name)
+
+    def _heard(self, _pcm: bytes) -> None:
+        self.audio_status.heard()
+        self.mic.heard()
+
+    def _mic_changed(self, on: bool) -> None:
+        self.audio_status.mic_changed(on=on)
+        if on:
+            self._ctx.background.spawn(self.livekit.ensure_connected(), f"bridge for {self.user_id}")
+
+    def _subscriptions_changed(self, wanted: frozenset[str]) -> None:
+        self.mic.want(subs.required_data(wanted))
+        self.stt.want(subs.transcriptions(wanted))

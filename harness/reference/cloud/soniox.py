@@ -1,0 +1,180 @@
+"""One STT stream in the Soniox protocol, and the making of transcripts from its tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from harness.reference.cloud.context import Context
+from harness.reference.cloud.outbox import Outbox
+from harness.reference.cloud.wire import Message, read_message, text_of
+
+CHUNKS_BUFFERED = 50
+"""Audio kept while the stream is not ready, or while its socket does not take any."""
+END_TOKEN = "<end>"  # noqa: S105 - closes an utterance; no secret
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """Words of one utterance so far; times in ms from the stream's start."""
+
+    text: str
+    is_final: bool
+    start_ms: int
+    end_ms: int
+    tokens: tuple[Message, ...] = ()
+
+
+@dataclass
+class Utterance:
+    """Collects tokens until `<end>`: final ones come once, the others anew with every answer."""
+
+    _settled: list[Message] = field(default_factory=list)
+    _tail: list[Message] = field(default_factory=list)
+
+    def take(self, tokens: list[Message]) -> list[Transcript]:
+        """Add one answer's tokens; give a final for each utterance that ended, then the interim of what is open."""
+        found: list[Transcript] = []
+        changed = False
+        self._tail = []
+        for token in tokens:
+            if text_of(token, "text") == END_TOKEN:
+                found += self.finish()
+                changed = False
+                continue
+            changed = True
+            (self._settled if token.get("is_final") else self._tail).append(token)
+        if changed:
+            found.append(_transcript(self._settled + self._tail, is_final=False))
+        return found
+
+    def finish(self) -> list[Transcript]:
+        """Close the utterance with what is known; nothing if nothing was said."""
+        said = self._settled + self._tail
+        self._settled, self._tail = [], []
+        return [_transcript(said, is_final=True)] if said else []
+
+
+def _transcript(tokens: list[Message], *, is_final: bool) -> Transcript:
+    text = "".join(text_of(token, "text") for token in tokens).strip()
+    return Transcript(text, is_final, _ms(tokens[0], "start_ms"), _ms(tokens[-1], "end_ms"), tuple(tokens))
+
+
+def _ms(token: Message, key: str) -> int:
+    value = token.get(key)
+    return int(value) if isinstance(value, int | float) else 0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a stream ended; `code` is the provider's error (0: it could not be reached), None for a plain close."""
+
+    code: int | None
+    reason: str
+
+
+class SonioxStream:
+    """One connection: configure, wait until ready, send audio and keepalives, hand on transcripts."""
+
+    def __init__(
+        self, ctx: Context, language: str, on_transcript: Callable[[Transcript], None], *, identify: bool
+    ) -> None:
+        """Prepare a stream for `language` (`en-US`); `identify` asks the provider to recognise languages."""
+        self._ctx = ctx
+        self._log = ctx.log.of(service="SonioxStream", language=language)
+        self._language = language
+        self._on_transcript = on_transcript
+        self._identify = identify
+        self._utterance = Utterance()
+        self._audio = Outbox(CHUNKS_BUFFERED)
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._closing = False
+        self.last_audio_s = asyncio.get_running_loop().time()
+        """Loop time of the newest audio fed."""
+
+    def feed(self, pcm: bytes) -> None:
+        """Queue one chunk; it leaves as one binary frame once the stream is ready."""
+        self.last_audio_s = asyncio.get_running_loop().time()
+        self._audio.put(pcm)
+
+    def finalize(self) -> None:
+        """Close the open utterance with what is known, as the end of speech does."""
+        for transcript in self._utterance.finish():
+            self._on_transcript(transcript)
+
+    async def run(self) -> Ended:
+        """Connect and serve until the stream ends."""
+        try:
+            async with asyncio.timeout(self._ctx.timers.stt_connect_s):
+                socket = await self._ctx.http.ws_connect(
+                    self._ctx.settings.stt_endpoint, max_msg_size=0, compress=0, autoping=True
+                )
+        except (aiohttp.ClientError, OSError, TimeoutError) as problem:
+            return Ended(0, f"cannot connect: {type(problem).__name__}")
+        self._socket = socket
+        async with socket:
+            side = [asyncio.create_task(self._send(socket)), asyncio.create_task(self._keep_alive(socket))]
+            try:
+                with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                    await socket.send_str(json.dumps(self._configuration()))
+                return await self._listen(socket)
+            finally:
+                for task in side:
+                    task.cancel()
+                await asyncio.gather(*side, return_exceptions=True)
+
+    async def close(self) -> None:
+        """End the stream as the protocol asks: an empty frame, then close 1000."""
+        self._closing = True
+        if self._socket is not None and not self._socket.closed:
+            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                await self._socket.send_bytes(b"")
+            await self._socket.close(code=1000, message=b"Stream closed normally")
+
+    def _configuration(self) -> Message:
+        return {
+            "api_key": self._ctx.settings.stt_key,
+            "model": "stt-rt-v3-preview",
+            "audio_format": "pcm_s16le",
+            "sample_rate": 16000,
+            "num_channels": 1,
+            "enable_language_identification": self._identify,
+            "max_non_final_tokens_duration_ms": 2000,
+            "enable_endpoint_detection": True,
+            "enable_speaker_diarization": True,
+            "language_hints": [self._language.split("-")[0]],
+            "language": self._language,
+        }
+
+    async def _send(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        # The provider never says "ready"; the real cloud waits this long and then believes it.
+        await asyncio.sleep(self._ctx.timers.stt_ready_s)
+        self._log.debug("STT stream ready")
+        await self._audio.drain_into(socket)
+
+    async def _keep_alive(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            while not socket.closed:
+                await asyncio.sleep(self._ctx.timers.stt_keepalive_s)
+                await socket.send_str(json.dumps({"type": "keepalive"}))
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> Ended:
+        async for frame in socket:
+            if frame.type is not aiohttp.WSMsgType.TEXT:
+                continue
+            answer = read_message(frame.data)
+            if answer is None:
+                continue
+            code = answer.get("error_code")
+            if isinstance(code, int):
+                return Ended(code, f"Soniox error {code}: {text_of(answer, 'error_message')}")
+            tokens = answer.get("tokens")
+            if isinstance(tokens, list):
+                for transcript in self._utterance.take([token for token in tokens if isinstance(token, dict)]):
+                    self._on_transcript(transcript)
+        return Ended(None, "Stream closed normally" if self._closing else f"closed by STT ({socket.close_code})")
