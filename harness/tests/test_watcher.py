@@ -18,7 +18,7 @@ from harness.settings import child_environment
 from harness.waiting import NotYet, until
 from harness.watcher import Watcher
 
-SLEEPS = "import time, signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+SLEEPS = "import time, signal; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
 
 # A rig: one child that ignores SIGTERM and has a child of its own, one that is re-parented in a session of its own and
 # is stopped, and a user's command that does not carry the run id, whose daemonised child has lost its parent.
@@ -59,7 +59,9 @@ asyncio.run(main())
 
 def bystander(run):
     return subprocess.Popen(
-        [sys.executable, "-c", SLEEPS], env=child_environment(run, "part", {}), stdout=subprocess.PIPE
+        [sys.executable, "-c", "print('up', flush=True);" + SLEEPS],
+        env=child_environment(run, "part", {}),
+        stdout=subprocess.PIPE,
     )
 
 
