@@ -1,0 +1,104 @@
+"""The phone as a process: ``python -m harness.phone``, driven over the control channel; end of file means exit."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import Any
+
+from harness.control import Child, run_child
+from harness.errors import UsageError
+from harness.phone.app_behaviour import Phone, stop_task
+from harness.phone.configuration import PhoneConfiguration, read_configuration
+from harness.phone.engine import MediaEngine, OnLost
+from harness.phone.room import RoomGrant
+
+VERBS = ("configure", "connect", "close", "drop", "talk", "state", "leave")
+
+
+class PhoneProcess:
+    """Answers the requests of the rig.
+
+    The media engine (aiortc) and the REST dial (aiohttp) take most of a second to import, so a thread does it while
+    the phone already dials the cloud.
+    """
+
+    def __init__(self, child: Child) -> None:
+        """Begin to import what a room needs."""
+        self._child = child
+        self._phone: Phone | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._imports = asyncio.create_task(asyncio.to_thread(_import_room_parts), name="imports")
+
+    async def handle(self, request: dict[str, Any]) -> Any:
+        """Answer one request.
+
+        Raises:
+            UsageError: unknown verb, or the phone is not configured (or is already).
+            SettingsError: a wrong configuration.
+        """
+        verb = request.pop("verb")
+        if verb == "configure":
+            return self._configure(read_configuration(request))
+        phone = self._phone
+        if verb not in VERBS:
+            raise UsageError(f"one of {', '.join(VERBS)}", repr(verb), "send a verb a phone knows")
+        if phone is None:
+            raise UsageError("configure before anything else", repr(verb), "send configure first")
+        if verb == "close":
+            return await phone.cloud.close(int(request.get("code", 1000)), str(request.get("reason", "")))
+        if verb == "drop":
+            return await phone.cloud.drop()
+        if verb == "talk":
+            return await phone.talk(on=bool(request["on"]))
+        if verb == "connect":
+            phone.cloud.connect()
+        elif verb == "leave":
+            await phone.room.leave()
+        return phone.state() | {"imported": self._imports.done()}
+
+    def _configure(self, configuration: PhoneConfiguration) -> dict[str, Any]:
+        if self._phone is not None:
+            raise UsageError("configure once", "a second one", "start another phone process")
+
+        async def make_engine(on_lost: OnLost) -> MediaEngine:
+            await asyncio.shield(self._imports)
+            engine: MediaEngine = importlib.import_module("harness.phone.aiortc_engine").AiortcEngine(on_lost)
+            return engine
+
+        async def fetch_token() -> RoomGrant:
+            await asyncio.shield(self._imports)
+            fetch = importlib.import_module("harness.phone.rest_token").fetch_token
+            grant: RoomGrant = await fetch(
+                configuration.rest_url, configuration.core_token, configuration.dial_timeout_s
+            )
+            return grant
+
+        self._phone = Phone(configuration, self._child.recorder, make_engine, fetch_token)
+        self._running = asyncio.create_task(self._phone.run(), name="phone")
+        return {}
+
+    async def stop(self) -> None:
+        """Stop what runs."""
+        if self._phone is not None:
+            await self._phone.microphone.stop()
+        if self._running is not None:
+            await stop_task(self._running)
+
+
+def _import_room_parts() -> None:
+    importlib.import_module("harness.phone.rest_token")
+    importlib.import_module("harness.phone.aiortc_engine")
+
+
+async def main(child: Child) -> None:
+    """Serve requests until the parent is gone."""
+    process = PhoneProcess(child)
+    try:
+        await child.serve(process.handle)
+    finally:
+        await process.stop()
+
+
+if __name__ == "__main__":
+    run_child(main)
