@@ -85,24 +85,25 @@ def start_rig(run, tmp_path, *more):
     return rig, pids, int(rig.stdout.readline().split()[1])
 
 
-async def gone(pids, within_s):
+async def left(pids, count, within_s=2):
     def probe():
-        return NotYet(f"{living(pids)} live") if living(pids) else True
+        alive = living(pids)
+        return NotYet(f"{alive} live") if len(alive) > count else len(alive)
 
-    return await until(probe, what="the run's processes to end", within_s=within_s)
+    assert await until(probe, what=f"all but {count} of the run's processes to end", within_s=within_s) == count
 
 
 async def test_a_killed_rig_leaves_nothing_and_harms_nobody_else(tmp_path):
     run, other = f"test-{os.getpid()}-kill", bystander(f"test-{os.getpid()}-kill2")
     rig, pids, watcher = start_rig(run, tmp_path)
-    assert len(living(pids)) == 5, "the second part has ended, its re-parented child has not"
-    assert watcher not in {pid for pid, _ in processes_of(run)}
-    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        os.kill(watcher, ignored)
     try:
+        await left(pids, 5)  # the second part has ended, its re-parented child has not
+        assert watcher not in {pid for pid, _ in processes_of(run)}
+        for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(watcher, ignored)
         end(rig)
         began = time.monotonic()
-        await gone([*pids, watcher], within_s=2)
+        await left([*pids, watcher], 0)
         assert time.monotonic() - began < 2
         assert look_at(other.pid) is not None
         assert processes_of(run) == []
@@ -120,8 +121,9 @@ async def test_after_bye_nothing_is_touched(tmp_path):
     rig, pids, watcher = start_rig(f"test-{os.getpid()}-bye", tmp_path, "stop")
     assert rig.stdout.readline() == "stopped\n"
     try:
+        await left(pids, 5)
         end(rig)
-        await gone([watcher], within_s=2)
+        await left([watcher], 0)
         assert len(living(pids)) == 5
         assert not (tmp_path / "events" / "watcher.jsonl").exists()
     finally:
@@ -134,7 +136,7 @@ async def test_says_so_when_it_was_killed_itself(tmp_path):
     await watcher.start()
     pid = watcher.pid
     os.kill(pid, signal.SIGKILL)
-    await gone([pid], within_s=2)
+    await left([pid], 0)
     with pytest.raises(DiedUnexpectedly, match=f"watcher died outside any fault: pid {pid} was not there"):
         await watcher.stop()
 
