@@ -93,7 +93,7 @@ class Ears:
         listener = sdk.RoomListener(self.recorder, self.hearing, room, str(request["url"]), token)
         self.rooms[room] = listener
         try:
-            await listener.start(float(request.get("within_s", LISTEN_WITHIN_S)))
+            await listener.start(float(request.get("join_within_s", LISTEN_WITHIN_S)))
         except BaseException:
             self.rooms.pop(room, None)
             raise

@@ -11,6 +11,7 @@ from typing import Final
 
 from livekit import rtc
 
+from harness.clock import now_ns, seconds_between
 from harness.ears.hearing import Hearing, PcmEar
 from harness.errors import NotReached
 from harness.events import Note
@@ -77,7 +78,7 @@ class RoomListener:
 
     async def _keep(self) -> None:
         while True:
-            room = rtc.Room()
+            room, again_at_once = rtc.Room(), False
             lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             self._watch(room, lost)
             options = rtc.RoomOptions(auto_subscribe=False, connect_timeout=CONNECT_TIMEOUT_S)
@@ -85,10 +86,12 @@ class RoomListener:
             dial = asyncio.create_task(room.connect(self._url, self._token, options))
             try:
                 await asyncio.shield(dial)
-                self._connected, self.last_reason = True, "in the room"
+                self._connected, self.last_reason, since_ns = True, "in the room", now_ns()
                 self._hearing.gained(self.room)
                 reason = await lost
                 self._hearing.lost(self.room, reason)
+                # LiveKit closes a room that holds nobody but us: be back at once, the phone may be on its way in.
+                again_at_once = seconds_between(since_ns, now_ns()) > 1
             except rtc.ConnectError as error:
                 reason = mask(error.message)
             finally:
@@ -96,7 +99,8 @@ class RoomListener:
                 self._part(room, dial)
                 self._finish_ears()
             self.last_reason = reason
-            await pause(RETRY_S, why="LiveKit may be on its way back")
+            if not again_at_once:
+                await pause(RETRY_S, why="LiveKit may be on its way back")
 
     def _watch(self, room: rtc.Room, lost: asyncio.Future[str]) -> None:
         def lose(reason: str) -> None:
