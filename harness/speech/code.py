@@ -55,6 +55,21 @@ class Stamps:
     exact: npt.NDArray[np.bool_]
     """True where all 32 bytes are right, not only the 16 that carry the code."""
 
+    @property
+    def begin(self) -> npt.NDArray[np.int64]:
+        """Where each stamp itself begins."""
+        return self.start + STAMP_BYTES * self.position
+
+    def beginning_at(self, offset: int) -> "Stamps":
+        """Leave out the stamps that begin before an offset."""
+        late = self.begin >= offset
+        if late.all():
+            return self
+        return Stamps(
+            self.start[late], self.position[late], self.speaker[late],
+            self.index[late], self.swapped[late], self.exact[late],
+        )  # fmt: skip
+
 
 def encode(speaker: int, first: int, count: int) -> bytes:
     """Give `count` frames of a speaker from index `first`, as s16le mono at 16 kHz (640 bytes a frame).

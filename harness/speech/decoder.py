@@ -141,16 +141,28 @@ class Decoder:
     def _search(self, *, final: bool = False) -> Heard:
         """Look for frames in the bytes held; let go of those that are settled."""
         self._unsearched = 0
+        parts: list[Heard] = []
+        again = True
+        while again:
+            origin = self._origin
+            settled = settle(
+                np.frombuffer(bytes(self._held), np.uint8),
+                odd=bool(origin & 1),
+                owned_to=self._owned_to - origin,
+                final=final,
+            )
+            stray = self._let_go(settled, final=final)
+            parts.append(Heard(settled.speaker, settled.index, settled.damage, settled.begin + origin, stray))
+            again = settled.again
+        if settled.begin.size and not final:
+            self._predict(settled)
+        return joined(parts)
+
+    def _let_go(self, settled: Settled, *, final: bool) -> int:
+        """Drop the bytes that are settled from those held; count the stray ones among them."""
         origin = self._origin
-        settled = settle(
-            np.frombuffer(bytes(self._held), np.uint8),
-            odd=bool(origin & 1),
-            owned_to=self._owned_to - origin,
-            final=final,
-        )
         stray = 0
-        count = settled.begin.size
-        if count:
+        if settled.begin.size:
             ends = np.concatenate(([self._settled_to - origin], settled.end))
             stray = int((settled.begin - ends[:-1]).sum())
             self._owned_to = self._settled_to = int(ends[-1]) + origin
@@ -160,9 +172,7 @@ class Decoder:
             self._settled_to = spare
         del self._held[: self._settled_to - 1 - origin]
         self._origin = self._settled_to - 1
-        if count and not final:
-            self._predict(settled)
-        return Heard(settled.speaker, settled.index, settled.damage, settled.begin + origin, stray)
+        return stray
 
     def _predict(self, settled: Settled) -> None:
         """Go over to comparing when the last frame was whole and all bytes behind it go on as predicted."""

@@ -33,7 +33,9 @@ class Settled:
     end: Offsets
     """The frame's bytes are begin..end; the ranges do not overlap."""
     waiting: bool
-    """True when stamps of one more frame were found that cannot be settled yet."""
+    """True when stamps of more frames were found that are not settled yet."""
+    again: bool
+    """True when the bytes behind the last frame must be searched again now, without the stamps that reach into it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +56,8 @@ class _Extent:
     end: int
     good_from: int
     good_to: int
+    floor: int
+    """Where the piece behind this one can begin at the earliest."""
 
 
 def settle(data: Bytes, *, odd: bool, owned_to: int, final: bool) -> Settled:
@@ -63,7 +67,8 @@ def settle(data: Bytes, *, odd: bool, owned_to: int, final: bool) -> Settled:
     the stream; bytes before `owned_to` belong to frames settled earlier.
     """
     # A stamp with exchanged bytes ends one byte before the window it is looked for in.
-    pieces = _pieces(find_stamps(np.append(data, np.uint8(0)) if final else data))
+    stamps = find_stamps(np.append(data, np.uint8(0)) if final else data)
+    pieces = _pieces(stamps.beginning_at(owned_to))
     stamps, first = pieces.stamps, pieces.first
     count = first.size - (0 if final or not first.size or _last_is_settled(pieces, data.size) else 1)
     begin = stamps.start[first]
@@ -74,6 +79,11 @@ def settle(data: Bytes, *, odd: bool, owned_to: int, final: bool) -> Settled:
     for piece in np.flatnonzero(~pieces.whole[:count]).tolist():
         before = int(end[piece - 1]) if piece else owned_to
         damage[piece], begin[piece], end[piece] = _judge(data, pieces, piece, extents, before, odd=odd, final=final)
+    # When bytes at a frame's end are gone, the next one's first bytes can stand in for them by chance: first come,
+    # first served.
+    overlapping = np.flatnonzero(stamps.begin[first[1 : count + 1]] < end[: first.size - 1][:count])
+    if overlapping.size:
+        count = int(overlapping[0]) + 1
     return Settled(
         speaker=stamps.speaker[first[:count]],
         index=stamps.index[first[:count]],
@@ -81,6 +91,7 @@ def settle(data: Bytes, *, odd: bool, owned_to: int, final: bool) -> Settled:
         begin=begin[:count],
         end=end[:count],
         waiting=count < first.size,
+        again=overlapping.size > 0,
     )
 
 
@@ -129,7 +140,9 @@ def _judge(
     if head_lost or tail_lost or bool((steps < 0).any()):
         damage |= Damage.CUT
     unread = bool(((steps == 0) & (np.diff(position) > 1)).any())
-    if damage is Damage.NONE or unread or not exact.all() or bool((steps > 0).any()):
+    # A stamp beside a cut, with a chance byte of what came to stand there, is not wrong for that.
+    beside = np.concatenate(([head_lost], steps < 0)) | np.concatenate((steps < 0, [tail_lost]))
+    if damage is Damage.NONE or unread or not (exact | beside).all() or bool((steps > 0).any()):
         damage |= Damage.CORRUPT
     if stamps.swapped[span].any():
         damage |= Damage.SWAPPED
@@ -149,17 +162,17 @@ def _extent(data: Bytes, pieces: _Pieces, piece: int, extents: dict[int, _Extent
         return extents[piece]
     stamps, first, last = pieces.stamps, int(pieces.first[piece]), int(pieces.last[piece])
     begin, end = int(stamps.start[first]), int(stamps.start[last]) + FRAME_BYTES
-    extent = _Extent(begin, end, begin, end)
+    extent = _Extent(begin, end, begin, end, end)
     if not pieces.whole[piece]:
-        floor = before
-        if first:
-            floor = max(floor, int(stamps.start[first - 1] + STAMP_BYTES * (stamps.position[first - 1] + 1)))
-        head = _spoken(stamps, first)[: STAMP_BYTES * int(stamps.position[first])]
+        floor = max(before, _extent(data, pieces, piece - 1, extents, before).floor) if piece else before
+        # From the inner edge of the outermost stamps: one at a cut may have a chance byte of the neighbour in it.
+        head = _spoken(stamps, first)[: STAMP_BYTES * (int(stamps.position[first]) + 1)]
         there = data[max(floor, begin, 0) : begin + head.size]
         extent.good_from = begin + head.size - _agreeing(there[::-1], head[::-1])
-        done = STAMP_BYTES * (int(stamps.position[last]) + 1)
+        done = STAMP_BYTES * int(stamps.position[last])
         good_to = end - FRAME_BYTES + done
         extent.good_to = good_to + _agreeing(data[good_to:end], _spoken(stamps, last)[done:])
+        extent.floor = min(extent.good_to, good_to + STAMP_BYTES)
     extents[piece] = extent
     return extent
 

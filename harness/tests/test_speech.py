@@ -1,0 +1,443 @@
+"""The PCM code: every frame is recognised on any path, and nothing else is."""
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from harness.speech import (
+    FRAME_BYTES,
+    FRAME_SAMPLES,
+    UTTERANCE_FRAMES,
+    Damage,
+    Decoder,
+    encode,
+    is_silence,
+    order,
+    parse_words,
+    speaker_id,
+    utterance_of,
+    word_frames,
+    word_of,
+    word_text,
+)
+from harness.speech.decoder import Heard, joined
+
+WHOLE = Damage.NONE
+WEIGHED = 517046391248
+SPEAKERS = st.integers(1, 0xFFFF)
+FIRSTS = st.integers(0, 2**32 - 40)
+QUICK = settings(max_examples=40, deadline=None, database=None)
+CHUNKINGS = st.lists(st.integers(1, 3199), min_size=1, max_size=6)
+
+
+@functools.cache
+def noise(length: int, seed: int = 1) -> bytes:
+    return np.random.default_rng(seed).bytes(length)
+
+
+def swap(audio: bytes) -> bytes:
+    return np.frombuffer(audio, "<u2").byteswap().tobytes()
+
+
+def hear(*chunks: bytes) -> Heard:
+    decoder = Decoder()
+    return joined([*[decoder.feed(chunk) for chunk in chunks], decoder.finish()])
+
+
+def rows(heard: Heard) -> list[tuple[int, int, Damage, int]]:
+    """(speaker, index, damage, offset) of every frame."""
+    return [
+        (int(speaker), int(index), Damage(int(damage)), int(offset))
+        for speaker, index, damage, offset in zip(heard.speaker, heard.index, heard.damage, heard.offset, strict=True)
+    ]
+
+
+def run(speaker: int, first: int, count: int, damage: Damage = WHOLE, offset: int = 0) -> list:
+    return [(speaker, first + i, damage, offset + i * FRAME_BYTES) for i in range(count)]
+
+
+def cut_up(audio: bytes, sizes: list[int]) -> list[bytes]:
+    chunks, at = [], 0
+    while at < len(audio):
+        size = sizes[len(chunks) % len(sizes)]
+        chunks.append(audio[at : at + size])
+        at += size
+    return chunks
+
+
+# what is spoken
+
+
+@given(SPEAKERS, FIRSTS)
+@QUICK
+def test_a_frame_is_the_same_however_many_are_encoded_with_it(speaker, first):
+    together = encode(speaker, first, 3)
+    assert len(together) == 3 * FRAME_BYTES
+    assert together == b"".join(encode(speaker, first + i, 1) for i in range(3))
+
+
+@pytest.mark.parametrize("speaker", range(1, 9))
+def test_speech_is_loud_and_silence_is_low(speaker):
+    samples = np.frombuffer(encode(speaker, 0, UTTERANCE_FRAMES), "<i2").astype(int).reshape(-1, FRAME_SAMPLES)
+    loudest = np.abs(samples).max(axis=1)
+    silent = np.array([is_silence(index) for index in range(UTTERANCE_FRAMES)])
+    assert silent.sum() == 20
+    assert loudest.max() <= 12_000
+    assert loudest[silent].max() <= 600
+    assert loudest[~silent].min() > 600
+    assert loudest.max() > 8_000
+
+
+@pytest.mark.parametrize("speaker", range(1, 9))
+def test_no_stamp_looks_alike_in_both_byte_orders(speaker):
+    high = np.frombuffer(encode(speaker, 0, UTTERANCE_FRAMES), np.uint8)[1::2].reshape(-1, 16)
+    assert (high != high[:, :1]).any(axis=1).all()
+
+
+def test_the_code_does_not_change():
+    """A recorded run must stay readable."""
+    digest = np.frombuffer(encode(0xBEEF, 123_456_789, 140), np.uint8).astype(np.uint64)
+    weighed = int((digest * np.arange(1, digest.size + 1, dtype=np.uint64)).sum())
+    assert weighed == WEIGHED
+
+
+@pytest.mark.parametrize(
+    ("speaker", "first", "count"), [(0, 0, 1), (65_536, 0, 1), (1, -1, 1), (1, 2**32, 1), (1, 0, -1)]
+)
+def test_numbers_that_do_not_fit_are_refused(speaker, first, count):
+    with pytest.raises(ValueError, match="but"):
+        encode(speaker, first, count)
+
+
+# whole frames
+
+
+@given(SPEAKERS, FIRSTS, CHUNKINGS)
+@QUICK
+def test_any_chunking_of_whole_frames_gives_them_all(speaker, first, sizes):
+    heard = hear(*cut_up(encode(speaker, first, 30), sizes))
+    assert rows(heard) == run(speaker, first, 30)
+    assert heard.stray_bytes == 0
+
+
+def test_single_bytes_are_enough():
+    heard = hear(*cut_up(encode(9, 45, 12), [1]))
+    assert rows(heard) == run(9, 45, 12)
+
+
+def test_a_whole_frame_is_given_with_its_last_byte():
+    decoder, audio = Decoder(), encode(3, 10, 300)
+    counts = [len(decoder.feed(audio[at : at + 1280])) for at in range(0, len(audio), 1280)]
+    assert counts == [2] * 150
+
+
+def test_the_last_index_of_all_is_heard_and_the_stream_may_go_on():
+    audio = encode(1, 2**32 - 3, 3) + encode(1, 0, 2)
+    for sizes in ([1280], [len(audio)], [7]):
+        assert rows(hear(*cut_up(audio, sizes))) == run(1, 2**32 - 3, 3) + run(1, 0, 2, offset=3 * FRAME_BYTES)
+
+
+@given(st.integers(0, 700), st.integers(0, 5), CHUNKINGS)
+@QUICK
+def test_garbage_in_front_hides_nothing(length, seed, sizes):
+    heard = hear(*cut_up(noise(length, seed) + encode(5, 48, 6), sizes))
+    assert rows(heard) == run(5, 48, 6, Damage.SLIPPED if length % 2 else WHOLE, length)
+    assert heard.stray_bytes == length
+
+
+@given(SPEAKERS, FIRSTS, CHUNKINGS)
+@QUICK
+def test_swapped_bytes_are_recognised(speaker, first, sizes):
+    heard = hear(*cut_up(swap(encode(speaker, first, 8)), sizes))
+    assert rows(heard) == run(speaker, first, 8, Damage.SWAPPED)
+    assert heard.stray_bytes == 0
+
+
+def test_swapping_may_begin_and_end_in_the_middle_of_a_stream():
+    audio = encode(1, 0, 5) + swap(encode(1, 5, 5)) + encode(1, 10, 5)
+    heard = hear(*cut_up(audio, [1280]))
+    assert [damage for _, _, damage, _ in rows(heard)] == [WHOLE] * 5 + [Damage.SWAPPED] * 5 + [WHOLE] * 5
+    assert heard.index.tolist() == list(range(15))
+
+
+def test_a_byte_left_in_front_of_each_packet_is_stray_and_slips_every_second_one():
+    packets = [bytes([number]) + encode(1, 2 * number, 2) for number in range(10)]
+    heard = hear(*packets)
+    assert heard.index.tolist() == list(range(20))
+    assert heard.damage.tolist() == [Damage.SLIPPED, Damage.SLIPPED, 0, 0] * 5
+    assert heard.stray_bytes == 10
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 200)), max_size=30), CHUNKINGS)
+@QUICK
+def test_speakers_mixed_twice_or_out_of_turn_are_whole(spoken, sizes):
+    heard = hear(*cut_up(b"".join(encode(speaker, index, 1) for speaker, index in spoken), sizes))
+    assert rows(heard) == [(speaker, index, WHOLE, i * FRAME_BYTES) for i, (speaker, index) in enumerate(spoken)]
+    assert heard.stray_bytes == 0
+
+
+# damaged frames
+
+
+@given(st.integers(0, 10 * FRAME_BYTES - 1), st.integers(0, 7), CHUNKINGS)
+@QUICK
+def test_one_wrong_bit_is_seen_and_costs_one_frame(at, bit, sizes):
+    audio = bytearray(encode(77, 45, 10))
+    audio[at] ^= 1 << bit
+    expected = run(77, 45, 10)
+    hurt = at // FRAME_BYTES
+    expected[hurt] = (77, 45 + hurt, Damage.CORRUPT, hurt * FRAME_BYTES)
+    heard = hear(*cut_up(bytes(audio), sizes))
+    assert rows(heard) == expected
+    assert heard.stray_bytes == 0
+
+
+@given(st.integers(0, 7), st.data())
+@settings(max_examples=10, deadline=None, database=None)
+def test_every_byte_of_a_frame_counts(bit, data):
+    index = data.draw(st.integers(0, 69))
+    audio = np.frombuffer(encode(2, index, 1), np.uint8)
+    for at in range(0, FRAME_BYTES, 7):
+        hurt = audio.copy()
+        hurt[(at + bit) % FRAME_BYTES] ^= 1 << bit
+        assert Damage.CORRUPT in rows(hear(hurt.tobytes()))[0][2]
+
+
+@given(st.integers(FRAME_BYTES, 5 * FRAME_BYTES - 1), CHUNKINGS)
+@example(at=3199, sizes=[1])
+@example(at=3199, sizes=[9999])
+@QUICK
+def test_a_lost_byte_cuts_one_frame_and_slips_the_rest(at, sizes):
+    audio = encode(4, 46, 8)
+    arrived = audio[:at] + audio[at + 1 :]
+    heard = hear(*cut_up(arrived, sizes))
+    assert heard.index.tolist() == list(range(46, 54))
+    flags = [damage for _, _, damage, _ in rows(heard)]
+    hurt = at // FRAME_BYTES
+    if arrived[hurt * FRAME_BYTES : (hurt + 1) * FRAME_BYTES] == audio[hurt * FRAME_BYTES : (hurt + 1) * FRAME_BYTES]:
+        hurt += 1  # the next frame's first byte stands in for the last
+    assert flags[:hurt] == [WHOLE] * hurt
+    assert flags[hurt] & ~Damage.CORRUPT == Damage.CUT | Damage.SLIPPED
+    assert flags[hurt + 1 :] == [Damage.SLIPPED] * (7 - hurt)
+
+
+@given(st.integers(FRAME_BYTES, 5 * FRAME_BYTES - 1), CHUNKINGS)
+@QUICK
+def test_a_byte_too_many_slips_the_rest(at, sizes):
+    audio = encode(4, 46, 8)
+    heard = hear(*cut_up(audio[:at] + b"\x55" + audio[at:], sizes))
+    hurt, inside = divmod(at, FRAME_BYTES)
+    assert heard.index.tolist() == list(range(46, 54))
+    flags = [damage for _, _, damage, _ in rows(heard)]
+    assert flags[:hurt] == [WHOLE] * hurt
+    assert flags[hurt + 1 :] == [Damage.SLIPPED] * (7 - hurt)
+    if inside:
+        assert Damage.CORRUPT in flags[hurt]
+    else:
+        assert (flags[hurt], heard.stray_bytes) == (Damage.SLIPPED, 1)
+
+
+@given(st.sets(st.integers(0, 39), max_size=25), CHUNKINGS)
+@QUICK
+def test_lost_ten_ms_packets_cut_frames_and_corrupt_none(lost, sizes):
+    audio = encode(6, 40, 20)
+    arrived = b"".join(audio[320 * i : 320 * i + 320] for i in range(40) if i not in lost)
+    heard = hear(*cut_up(arrived, sizes))
+    halves = [(frame, [half for half in (0, 1) if 2 * frame + half not in lost]) for frame in range(20)]
+    assert [(index, damage) for _, index, damage, _ in rows(heard)] == [
+        (40 + frame, WHOLE if len(half) == 2 else Damage.CUT) for frame, half in halves if half
+    ]
+    assert heard.stray_bytes == 0
+
+
+@given(st.integers(31, 1000), st.integers(300, 1500))
+@example(begin=173, length=324)  # a stamp at the cut is completed by a byte of the frame before
+@QUICK
+def test_losses_of_any_even_size_cut_the_frames_at_their_ends(begin, length):
+    begin, end = 2 * begin, 2 * (begin + length)
+    audio = encode(6, 40, 12)
+    heard = hear(audio[:begin], audio[end:])
+    left = [max(0, min(begin, at + 640) - at) + max(0, at + 640 - max(end, at)) for at in range(0, len(audio), 640)]
+    seen = {index: damage for _, index, damage, _ in rows(heard)}
+    nameless = any(0 < left_bytes < 63 for left_bytes in left)
+    for frame, left_bytes in enumerate(left):
+        damage = seen.pop(40 + frame, None)
+        if left_bytes == FRAME_BYTES:
+            assert damage is WHOLE
+        elif left_bytes < 63:
+            assert damage in ({None} if left_bytes < 32 else {None, Damage.CUT})
+        else:
+            assert damage in ({Damage.CUT, Damage.CORRUPT} if nameless else {Damage.CUT})
+    assert not seen
+    assert heard.stray_bytes < 63
+
+
+def test_a_lost_packet_filled_with_zeros_is_corrupt():
+    audio = bytearray(encode(6, 40, 4))
+    audio[700:1020] = bytes(320)
+    heard = hear(bytes(audio))
+    assert rows(heard) == [
+        (6, 40, WHOLE, 0), (6, 41, Damage.CORRUPT, 640), (6, 42, WHOLE, 1280), (6, 43, WHOLE, 1920)
+    ]  # fmt: skip
+
+
+def test_a_stream_that_ends_in_a_frame_gives_it_as_cut_when_finished():
+    audio = encode(6, 40, 3)[: 2 * FRAME_BYTES + 200]
+    decoder = Decoder()
+    assert rows(decoder.feed(audio)) == run(6, 40, 2)
+    assert rows(decoder.finish()) == [(6, 42, Damage.CUT, 1280)]
+    assert rows(decoder.feed(encode(6, 50, 1))) == run(6, 50, 1)
+
+
+def test_a_stream_that_begins_in_a_frame_gives_it_as_cut():
+    assert rows(hear(encode(6, 40, 3)[200:])) == [(6, 40, Damage.CUT, 0), *run(6, 41, 2, offset=440)]
+
+
+def test_a_half_frame_that_comes_twice_leaves_one_whole_frame():
+    audio = encode(6, 40, 3)
+    heard = hear(audio[:960] + audio[640:])
+    assert [(index, damage) for _, index, damage, _ in rows(heard)] == [
+        (40, WHOLE), (41, Damage.CUT), (41, WHOLE), (42, WHOLE)
+    ]  # fmt: skip
+
+
+# what is no speech
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [noise(300_000), bytes(100_000), b"\xff" * 100_000, b"\xa7" * 100_000, bytes(range(256)) * 400, b"\x00\x01" * 5000],
+    ids=["noise", "zeros", "ones", "mark", "ramp", "alternating"],
+)
+def test_rubbish_is_stray_to_the_last_byte(rubbish):
+    for sizes in ([len(rubbish)], [1280], [3199]):
+        heard = hear(*cut_up(rubbish, sizes))
+        assert (len(heard), heard.stray_bytes) == (0, len(rubbish))
+
+
+def test_rubbish_is_reported_while_it_comes():
+    decoder = Decoder()
+    reported = sum(decoder.feed(bytes(1280)).stray_bytes for _ in range(10))
+    assert reported > 10_000
+
+
+def test_a_stamp_copied_elsewhere_makes_no_whole_frame():
+    audio = encode(6, 40, 2)
+    forged = audio[:32] * 20 + audio[640:]
+    assert [row for row in rows(hear(forged)) if row[2] is WHOLE] == [(6, 41, WHOLE, 640)]
+
+
+EDITS = st.lists(
+    st.tuples(st.sampled_from(["drop", "insert", "flip", "swap", "repeat"]), st.integers(0, 9000), st.integers(1, 900)),
+    max_size=6,
+)
+
+
+def edited(audio: bytes, edits: list[tuple[str, int, int]]) -> bytes:
+    for kind, place, length in edits:
+        at = place % max(1, len(audio))
+        piece = audio[at : at + length]
+        if kind == "drop":
+            audio = audio[:at] + audio[at + length :]
+        elif kind == "insert":
+            audio = audio[:at] + noise(length) + audio[at:]
+        elif kind == "flip" and piece:
+            audio = audio[:at] + bytes([piece[0] ^ 16]) + audio[at + 1 :]
+        elif kind == "swap":
+            even = piece[: len(piece) // 2 * 2]
+            audio = audio[:at] + swap(even) + audio[at + len(even) :]
+        elif kind == "repeat":
+            audio = audio[:at] + piece + audio[at:]
+    return audio
+
+
+@given(EDITS, CHUNKINGS)
+@example(edits=[("insert", 0, 1), ("repeat", 2, 94)], sizes=[1])
+@example(edits=[("swap", 637, 34)], sizes=[1])
+@settings(max_examples=120, deadline=None, database=None)
+def test_chunks_never_change_what_is_heard_in_a_mutilated_stream(edits, sizes):
+    audio = edited(encode(6, 40, 14), edits)
+    heard = hear(*cut_up(audio, sizes))
+    at_once = hear(audio)
+    assert rows(heard) == rows(at_once)
+    assert heard.stray_bytes == at_once.stray_bytes
+    for speaker, index, damage, offset in rows(at_once):
+        seen = audio[offset : offset + FRAME_BYTES]
+        if not damage & (Damage.CUT | Damage.CORRUPT):
+            assert (swap(seen) if Damage.SWAPPED in damage else seen) == encode(speaker, index, 1)
+            assert bool(offset & 1) is (Damage.SLIPPED in damage)
+    offsets = at_once.offset.tolist()
+    assert offsets == sorted(set(offsets))
+    assert 0 <= at_once.stray_bytes <= len(audio)
+
+
+@given(EDITS)
+@settings(max_examples=60, deadline=None, database=None)
+def test_no_whole_frame_in_a_mutilated_stream_is_missed(edits):
+    audio = edited(encode(6, 40, 14), edits)
+    whole = {(row[1], row[3]) for row in rows(hear(audio)) if not row[2] & ~Damage.SLIPPED}
+    for index in range(40, 54):
+        at = audio.find(encode(6, index, 1))
+        assert at < 0 or (index, at) in whole
+
+
+# words
+
+
+@given(st.integers(0, 2**32 - 100))
+@QUICK
+def test_words_and_frames_agree(index):
+    word = word_of(index)
+    assert (word is None) is is_silence(index)
+    if word is not None:
+        assert index in word_frames(word)
+        assert word // 5 == utterance_of(index)
+    assert utterance_of(index) == index // 70
+
+
+def test_the_first_words_are_where_the_contract_says():
+    assert [word_of(index) for index in (0, 9, 10, 49, 50, 69, 70)] == [0, 0, 1, 4, None, None, 5]
+    assert word_frames(6) == range(80, 90)
+
+
+@given(
+    st.lists(st.tuples(SPEAKERS, st.integers(0, 300_000_000)), max_size=8), st.sampled_from([" ", ", ", ". ", "\n", ""])
+)
+@QUICK
+def test_words_survive_a_caption(words, between):
+    text = between.join(word_text(speaker, word) for speaker, word in words)
+    for shown in (text, text.lower(), text.upper(), f"Well, {text}."):
+        assert parse_words(shown) == words
+
+
+@pytest.mark.parametrize("text", ["", "hello", "s0w1", "s65536w1", "s1w01", "s1 w1", "news1w2", "s1w9999999999", "s1w"])
+def test_other_text_names_no_word(text):
+    assert parse_words(text) == []
+
+
+def test_a_speaker_has_one_number():
+    assert speaker_id("Alice@example.com") == speaker_id("alice") == speaker_id("alice@staging")
+    numbers = {speaker_id(f"user{number}") for number in range(50)}
+    assert len(numbers) == 50
+    assert all(1 <= number <= 0xFFFF for number in numbers)
+    with pytest.raises(ValueError, match="needs a name"):
+        speaker_id("@example.com")
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        ([], (0, 0, 0)),
+        ([5, 6, 7], (0, 0, 0)),
+        ([5, 6, 6, 7], (1, 0, 0)),
+        ([5, 7, 6, 8], (0, 1, 0)),
+        ([5, 8, 9], (0, 0, 2)),
+        ([5, 6, 7, 5, 6], (2, 0, 0)),
+        ([4, 5, 1, 9, 9], (1, 1, 5)),
+    ],
+)
+def test_order_is_counted(index, expected):
+    assert order(np.array(index, np.uint32)) == expected
