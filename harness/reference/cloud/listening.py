@@ -48,10 +48,10 @@ async def serving(settings: Settings, listener: socket.socket, log: Log) -> Asyn
             background = Background(log)
             cloud = Cloud(Context(settings, defects, log, users, http, background))
             # Query strings carry tokens, so there is no access log.
-            runner = web.AppRunner(Routes(cloud).application(), access_log=None, handle_signals=False)
+            runner = web.AppRunner(Routes(cloud).application(), access_log=None, shutdown_timeout=0.01)
             await runner.setup()
             try:
-                await web.SockSite(runner, listener, shutdown_timeout=0.1).start()
+                await web.SockSite(runner, listener).start()
                 yield cloud
             finally:
                 await background.close()

@@ -17,12 +17,16 @@ class Outbox:
 
     def __init__(self, limit: int) -> None:
         """Keep at most `limit` entries."""
-        self._waiting: deque[str | bytes] = deque(maxlen=limit)
+        self._waiting: deque[str | bytes] = deque()
         self._news = asyncio.Event()
+        self.limit = limit
+        """How many may wait; may change at any time."""
 
     def put(self, entry: str | bytes) -> None:
         """Queue one frame: text or binary by its type."""
         self._waiting.append(entry)
+        while len(self._waiting) > self.limit:
+            self._waiting.popleft()
         self._news.set()
 
     async def drain_into(self, socket: Socket) -> None:

@@ -15,7 +15,9 @@ from harness.reference.cloud.outbox import Outbox
 from harness.reference.cloud.wire import Message, read_message, text_of
 
 CHUNKS_BUFFERED = 50
-"""Audio kept while the stream is not ready, or while its socket does not take any."""
+"""Audio kept while the stream is not ready."""
+CHUNKS_QUEUED = 500
+"""Audio kept while the ready stream's socket takes none: room for the burst that follows an outage."""
 END_TOKEN = "<end>"  # noqa: S105 - closes an utterance; no secret
 
 
@@ -155,6 +157,7 @@ class SonioxStream:
         # The provider never says "ready"; the real cloud waits this long and then believes it.
         await asyncio.sleep(self._ctx.timers.stt_ready_s)
         self._log.debug("STT stream ready")
+        self._audio.limit = CHUNKS_QUEUED
         await self._audio.drain_into(socket)
 
     async def _keep_alive(self, socket: aiohttp.ClientWebSocketResponse) -> None:
