@@ -24,6 +24,7 @@ class CaptionsApp:
         know_secret(setup.api_key, setup.jwt_secret)
         self.recorder, self.setup = recorder, setup
         self.hearing = Hearing(recorder, "cloud-in", "app-in")
+        self.port = 0
         self._runner: web.AppRunner | None = None
         self._sessions: list[AppSession] = []
         """Oldest first; two of one session id live side by side until the newer one is acknowledged."""
@@ -37,16 +38,17 @@ class CaptionsApp:
         """
         pages = web.Application()
         pages.add_routes([web.post("/webhook", self._webhook), web.get("/health", self._health)])
-        self._runner = web.AppRunner(pages, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(pages, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port, shutdown_timeout=0.5).start()
+            await web.TCPSite(self._runner, host, port).start()
         except OSError as error:
             await self._runner.cleanup()
             raise MachineError(
                 f"a free address {host}:{port} for the captions app", str(error), "choose another port"
             ) from error
-        return int(self._runner.addresses[0][1])
+        self.port = int(self._runner.addresses[0][1])
+        return self.port
 
     async def close(self) -> None:
         """Stop listening and drop every session."""

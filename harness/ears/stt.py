@@ -49,7 +49,7 @@ class SttStandIn:
         self._dropped: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusing = False
-        self.total = 0
+        self.total = self.port = 0
 
     async def open(self, host: str, port: int) -> int:
         """Listen on ``host:port`` (0 = any) and return the port.
@@ -66,7 +66,8 @@ class SttStandIn:
             raise MachineError(
                 f"a free address {host}:{port} for the STT stand-in", str(error), "choose another port"
             ) from error
-        return int(next(iter(self._server.sockets)).getsockname()[1])
+        self.port = int(next(iter(self._server.sockets)).getsockname()[1])
+        return self.port
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
