@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 from harness.clock import SECOND_NS, now_ns, seconds_between
 from harness.errors import NotReached
@@ -21,8 +21,18 @@ class NotYet:
     reason: str
 
 
+@overload
 async def until(
-    probe: Callable[[], T | NotYet | Awaitable[T | NotYet]],
+    probe: Callable[[], Coroutine[Any, Any, T | NotYet]], *, what: str, within_s: float, every_s: float = 0.02
+) -> T: ...
+
+
+@overload
+async def until(probe: Callable[[], T | NotYet], *, what: str, within_s: float, every_s: float = 0.02) -> T: ...
+
+
+async def until(
+    probe: Callable[[], T | NotYet] | Callable[[], Coroutine[Any, Any, T | NotYet]],
     *,
     what: str,
     within_s: float,
@@ -38,7 +48,7 @@ async def until(
     reason = "never probed"
     while True:
         left_s = seconds_between(now_ns(), limit_ns)
-        asked = probe()
+        asked: Any = probe()
         got: T | NotYet
         if inspect.isawaitable(asked):
             try:

@@ -1,0 +1,104 @@
+"""What every fault is, and the part of a rig that faults may touch."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from harness.links import Links
+    from harness.runtimes import Running
+
+
+@dataclass(frozen=True)
+class Landed:
+    """The proof that a fault landed."""
+
+    proof: str
+    stops: tuple[str, ...] = ()
+    """Processes of ours that it stops until it is healed."""
+
+
+class PhoneHandle(Protocol):
+    """A phone as faults see it."""
+
+    name: str
+    user_id: str
+
+    @property
+    def proc(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    async def ask(self, verb: str, **fields: Any) -> Any: ...
+    async def kill(self) -> str: ...
+    async def reopen(self) -> str: ...
+    async def socket_opens(self, *, after_ns: int) -> str: ...
+
+
+class Scene(Protocol):
+    """The part of a rig that faults may touch."""
+
+    @property
+    def links(self) -> Links: ...
+    def has(self, component: str) -> bool:
+        """Return whether the system has this component."""
+
+    def why_not(self, component: str, *capabilities: type) -> str | None:
+        """Return why the component cannot do this ("bridge runs as commands without kill"), or None."""
+
+    def running(self, component: str) -> Running:
+        """Return the component as it runs now."""
+
+    def links_to(self, component: str) -> tuple[str, ...]:
+        """Return the links whose target is the component."""
+
+    def links_of(self, component: str) -> tuple[str, ...]:
+        """Return the links that the component dials or is the target of."""
+
+    async def take_down(self, component: str, end: Callable[[Running], Awaitable[str]]) -> str:
+        """End the component with ``end`` (which returns its proof), then close the fronts of the links to it."""
+
+    async def bring_up(self, component: str, *, before_fronts: Callable[[], Awaitable[None]] | None = None) -> str:
+        """Start the component again; when it is ready and ``before_fronts`` is done, open the fronts; return proof."""
+
+    async def gate(self, *, promised: bool) -> None:
+        """Ask the bridge for every user while no cloud lives, and record what it says."""
+
+    async def plant_session(self, person: str) -> str:
+        """Leave a session of this person in the bridge, as a cloud that died in between would; return proof."""
+
+    def person(self, name: str) -> PhoneHandle:
+        """Return the phone of this person."""
+
+    async def let_time_pass(self, seconds: float, why: str) -> None:
+        """Wait because the story means time; it is recorded as a declared wait."""
+
+
+class Fault(Protocol):
+    """One way to hurt the system."""
+
+    @property
+    def target(self) -> str:
+        """The component, link or person it aims at."""
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        """Components, links and people it may touch; harm elsewhere breaks Contained."""
+
+    @property
+    def heals(self) -> bool:
+        """Whether there is something to undo."""
+
+    def missing(self, scene: Scene) -> str | None:
+        """Return why it cannot be used here, or None; a reason becomes a skip."""
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Do it and return the proof.
+
+        Raises:
+            FaultDidNotLand: there is no proof.
+        """
+
+    async def heal(self, scene: Scene) -> str:
+        """Undo it and return the proof (never called when ``heals`` is false)."""

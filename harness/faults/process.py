@@ -1,0 +1,182 @@
+"""Faults of processes: kill, terminate, restart, pause, vanish. They hold for containers too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from harness.clock import now_ns
+from harness.errors import FaultDidNotLand
+from harness.faults.base import Landed, Scene
+from harness.runtimes import Killable, Pausable, Running, Stoppable
+
+GONE_WITHIN_S = 5.0
+"""How long a politely stopped component has before SIGKILL, as ``docker stop`` does with its own grace."""
+
+
+async def _kill(running: Running, signal: str) -> str:
+    if signal == "TERM":
+        return await cast("Stoppable", running).stop(GONE_WITHIN_S)
+    return await cast("Killable", running).kill(signal)
+
+
+@dataclass(frozen=True)
+class Kill:
+    """The component dies by a signal and stays dead."""
+
+    component: str
+    signal: str = "KILL"
+
+    heals = False
+
+    @property
+    def target(self) -> str:
+        return self.component
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return (self.component,)
+
+    def missing(self, scene: Scene) -> str | None:
+        """It must be possible to kill the component."""
+        return scene.why_not(self.component, Killable)
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Send the signal to the whole tree; the proof is how it exited."""
+        proof = await scene.take_down(self.component, lambda running: cast("Killable", running).kill(self.signal))
+        return Landed(proof)
+
+    async def heal(self, scene: Scene) -> str:
+        """Nothing to undo."""
+        raise FaultDidNotLand(f"{self} has no heal ({scene})")
+
+
+@dataclass(frozen=True)
+class Terminate(Kill):
+    """The component is asked to end (SIGTERM) and stays down; a part that ignores it is not terminated."""
+
+    signal: str = "TERM"
+
+
+@dataclass(frozen=True)
+class Down:
+    """The component is dead while the fault is held; healing starts it again."""
+
+    component: str
+    signal: str = "KILL"
+    """KILL, or TERM: asked first, killed when it does not end within 5 s."""
+
+    heals = True
+
+    @property
+    def target(self) -> str:
+        return self.component
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return (self.component,)
+
+    def missing(self, scene: Scene) -> str | None:
+        """It must be possible to end the component."""
+        return scene.why_not(self.component, Stoppable if self.signal == "TERM" else Killable)
+
+    async def inject(self, scene: Scene) -> Landed:
+        """End it; the proof is how it exited."""
+        return Landed(await scene.take_down(self.component, lambda running: _kill(running, self.signal)))
+
+    async def heal(self, scene: Scene) -> str:
+        """Start it again; the proof is a new identity that is ready. A cloud passes the zombie gate first."""
+        return await _back(scene, self.component, promised=False)
+
+
+@dataclass(frozen=True)
+class Restart(Down):
+    """The component goes and comes back after ``away_s``: by SIGTERM as a supervisor would, or by a signal."""
+
+    signal: str = "TERM"
+    away_s: float = 0.0
+
+    async def heal(self, scene: Scene) -> str:
+        """Let the time away pass, then start it again."""
+        if self.away_s:
+            await scene.let_time_pass(self.away_s, f"{self.component} is away")
+        return await _back(scene, self.component, promised=False)
+
+
+@dataclass(frozen=True)
+class Vanish:
+    """The component is gone as with its host: the peers on ``silent`` links see no FIN, no RST, just silence.
+
+    The silent connections are no longer read and are held until the run ends. On the component's other links the
+    peers see a reset. Where the cloud vanishes, its bridge keeps the session: the deterministic zombie.
+    """
+
+    component: str
+    silent: tuple[str, ...] = ("cloud->bridge",)
+
+    heals = True
+
+    @property
+    def target(self) -> str:
+        return self.component
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return (self.component, *self.silent)
+
+    def missing(self, scene: Scene) -> str | None:
+        """It must be possible to kill the component, and the silent links must exist."""
+        return scene.why_not(self.component, Killable)
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Silence the links, kill the component, reset the rest; the proof names the held connections."""
+        held = {name: await scene.links.silence(name) for name in self.silent}
+        proof = await scene.take_down(self.component, lambda running: cast("Killable", running).kill("KILL"))
+        for name in scene.links_of(self.component):
+            if name not in self.silent:
+                await scene.links.reset(name)
+        silent = ", ".join(f"{count} on {name}" for name, count in held.items())
+        return Landed(f"{proof}; connections gone silent: {silent}")
+
+    async def heal(self, scene: Scene) -> str:
+        """Start it again; the gate must have seen the zombie before anybody may dial it."""
+        return await _back(scene, self.component, promised=self.component == "cloud")
+
+
+@dataclass(frozen=True)
+class Pause:
+    """The component is stopped (SIGSTOP) while the fault is held; its sockets stay up."""
+
+    component: str
+
+    heals = True
+
+    @property
+    def target(self) -> str:
+        return self.component
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return (self.component,)
+
+    def missing(self, scene: Scene) -> str | None:
+        """It must be possible to pause the component."""
+        return scene.why_not(self.component, Pausable)
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Stop the whole tree; the proof is the state of its processes."""
+        return Landed(await cast("Pausable", scene.running(self.component)).pause())
+
+    async def heal(self, scene: Scene) -> str:
+        """Let it run again."""
+        return await cast("Pausable", scene.running(self.component)).resume()
+
+
+async def _back(scene: Scene, component: str, *, promised: bool) -> str:
+    async def gate() -> None:
+        if component == "cloud" and scene.has("bridge"):
+            await scene.gate(promised=promised)
+
+    before = now_ns()
+    proof = await scene.bring_up(component, before_fronts=gate)
+    return f"{proof}, back after {(now_ns() - before) / 1e9:.2f} s"

@@ -1,0 +1,115 @@
+"""What the rig sees of its own run while it goes on: the record files of the other processes, read as they grow.
+
+Live looks pace a story; they never judge it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from harness import events as ev
+from harness.clock import SECOND_NS, now_ns
+from harness.history import read_new_events
+from harness.speech import FRAME_MS, SILENCE_FRAMES, UTTERANCE_FRAMES, UTTERANCE_WORDS
+from harness.waiting import NotYet
+
+E = TypeVar("E", bound=ev.Event)
+LOOK_EVERY_S = 0.03
+FRAME_NS = FRAME_MS * 1_000_000
+LATE_NS = SECOND_NS
+"""A final is due this long after its utterance was spoken; later it counts as missing for the live view."""
+
+
+class Live:
+    """Follows the record files of ears and phones."""
+
+    def __init__(self, run_dir: Path, epoch_ns: int) -> None:
+        """Follow ``run_dir``; frame 0 was spoken at ``epoch_ns``."""
+        self.run_dir, self.epoch_ns = run_dir, epoch_ns
+        self.events: list[ev.AnyEvent] = []
+        self._offsets: dict[Path, int] = {}
+        self._finals: dict[int, dict[int, int]] = {}
+
+    async def follow(self) -> None:
+        """Read on for ever."""
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def look(self) -> None:
+        """Read what is new."""
+        for path in (self.run_dir / "events").glob("*.jsonl"):
+            if path.name in {"rig.jsonl", "links.jsonl", "watcher.jsonl"}:
+                continue
+            fresh, self._offsets[path] = read_new_events(path, self._offsets.get(path, 0))
+            for event in fresh:
+                self.events.append(event)
+                if isinstance(event, ev.Caption) and event.final and event.hop == "app-in":
+                    words = self._finals.setdefault(event.speaker, {})
+                    for word in event.words:
+                        words.setdefault(word, event.t_ns)
+
+    def first(self, kind: type[E], where: Callable[[E], bool], after_ns: int = 0) -> E | None:
+        """Return the first event of a kind after a time for which ``where`` holds."""
+        return next((e for e in self.events if isinstance(e, kind) and e.t_ns >= after_ns and where(e)), None)
+
+    def finals(self, speaker: int) -> dict[int, int]:
+        """Return word -> time of its first final at the app, for one speaker."""
+        return self._finals.get(speaker, {})
+
+    def spoken_ns(self, utterance: int) -> int:
+        """Return when the first sample of an utterance was spoken."""
+        return self.epoch_ns + utterance * UTTERANCE_FRAMES * FRAME_NS
+
+    def complete(self, speaker: int, utterance: int) -> bool:
+        """Return whether every word of an utterance came as a final."""
+        first = utterance * UTTERANCE_WORDS
+        return all(word in self.finals(speaker) for word in range(first, first + UTTERANCE_WORDS))
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A probe: captions of one person flow, utterance after utterance, without a missing word."""
+
+    person: str
+    speaker: int
+
+    def steady(self, live: Live, for_s: float) -> int | NotYet:
+        """Return since when (ns) whole utterances came without a gap, once that is ``for_s`` ago."""
+        words = live.finals(self.speaker)
+        if not words:
+            return NotYet(f"no final caption of {self.person} yet")
+        now = now_ns()
+        last = max(words) // UTTERANCE_WORDS
+        due = (now - LATE_NS - live.epoch_ns) // FRAME_NS + SILENCE_FRAMES
+        if not live.complete(self.speaker, last):
+            return NotYet(f"utterance {last} of {self.person} lacks words")
+        if (last + 1) * UTTERANCE_FRAMES + UTTERANCE_FRAMES <= due:
+            return NotYet(f"no caption of {self.person} after utterance {last}")
+        first = last
+        while live.complete(self.speaker, first - 1):
+            first -= 1
+        since = live.spoken_ns(first)
+        if now - since < for_s * SECOND_NS:
+            return NotYet(f"captions of {self.person} flow for {(now - since) / SECOND_NS:.1f} s of {for_s:.1f} s")
+        return since
+
+    def heard_after(self, live: Live, anchor_ns: int) -> int | NotYet:
+        """Return when the first final came for a word spoken after the anchor."""
+        for word, t_ns in sorted(live.finals(self.speaker).items()):
+            utterance, place = divmod(word, UTTERANCE_WORDS)
+            if live.spoken_ns(utterance) + place * 10 * FRAME_NS >= anchor_ns:
+                return t_ns
+        return NotYet(f"no final caption for words {self.person} spoke after the anchor")
+
+    def whole_after(self, live: Live, anchor_ns: int) -> int | NotYet:
+        """Return when the first utterance began that was wholly spoken after the anchor and wholly captioned."""
+        for word in sorted(live.finals(self.speaker)):
+            utterance = word // UTTERANCE_WORDS
+            if live.spoken_ns(utterance) >= anchor_ns and live.complete(self.speaker, utterance):
+                return live.spoken_ns(utterance)
+        return NotYet(f"no whole utterance of {self.person} after the anchor")

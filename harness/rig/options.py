@@ -1,0 +1,39 @@
+"""What the command line decides about a run, as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RigOptions:
+    """How to run scenarios: system, profile, changes to it, seed, where runs are kept."""
+
+    system: str = "reference"
+    """Name of a file in ``fixtures/systems`` or a path to a TOML file."""
+    profile: str = "short"
+    sets: tuple[str, ...] = ()
+    """``component.key=value`` words."""
+    defects: tuple[str, ...] = ()
+    """``part:name`` words."""
+    seed: int = 0
+    runs: Path = field(default_factory=lambda: Path("runs"))
+    livekit_server: str | None = None
+    """Path of a LiveKit server given by the user."""
+    verdicts: Path | None = None
+    """A file to which the directory of each finished run is appended, one line each."""
+
+    def rerun(self, scenario: str) -> str:
+        """Return the command that runs ``scenario`` once more like this."""
+        words = ["aftershock run", f"'{scenario}'"]
+        if self.system != "reference":
+            words.append(f"--system {self.system}")
+        if self.profile != "short":
+            words.append(f"--profile {self.profile}")
+        words += [f"--set '{word}'" for word in self.sets]
+        words += [f"--defect {word}" for word in self.defects]
+        if self.livekit_server:
+            words.append(f"--livekit-server {self.livekit_server}")
+        words.append(f"--seed {self.seed}")
+        return " ".join(words)

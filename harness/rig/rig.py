@@ -1,0 +1,408 @@
+"""One scenario's rig: an async context manager that starts everything, tells the story's verbs, and leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from harness import events as ev
+from harness import report
+from harness.clock import now_ns, seconds_between
+from harness.control import watch_lag
+from harness.errors import (
+    FaultDidNotLand,
+    FaultNotSupported,
+    GuaranteeBroken,
+    HarnessError,
+    Inconclusive,
+    NotReached,
+)
+from harness.events import CheckSpec
+from harness.faults import Fault
+from harness.history import Recorder
+from harness.processes import processes_of
+from harness.rig import reads
+from harness.rig.health import watch_health
+from harness.rig.live import Flow, Live
+from harness.rig.options import RigOptions
+from harness.rig.people import Person, PhoneSettings
+from harness.rig.phones import PhoneBooth
+from harness.rig.run_dir import RunDir, prune
+from harness.rig.scene import RigScene
+from harness.rig.stack import Stack
+from harness.settings import settings
+from harness.story import ScenarioInfo
+from harness.system import System, load_system
+from harness.waiting import NotYet, pause, until
+from harness.watcher import Watcher
+
+T = TypeVar("T")
+STEADY_COMES_WITHIN_S = 20.0
+"""How long after the declared steady window a sound system may take to get there."""
+QUIET_FOR_S = 0.4
+"""Draining is over when no caption or frame has come for this long."""
+STORY_WITHIN_S = 240.0
+"""The limit of a whole story; expiry means a bug in the harness or in the story."""
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """The numbers a story allows, from the system's profile; seconds."""
+
+    steady_s: float
+    resumes_s: float
+    drain_s: float
+    restart_s: float
+    """A component's restart."""
+    retry_s: float
+    """How often a phone dials again."""
+
+
+class Rig:
+    """Everything started for one scenario."""
+
+    def __init__(self, options: RigOptions, info: ScenarioInfo, variant: str | None = None) -> None:
+        """Describe the rig; entering it starts everything.
+
+        Raises:
+            SettingsError: the system, a ``--set`` or a defect is wrong.
+        """
+        self.options, self.info = options, info
+        self.scenario = info.full_id(variant)
+        self.system: System = load_system(
+            options.system, profile=options.profile, sets=options.sets, defects=options.defects
+        )
+        profile = self.system.profile
+        self.budget = Budgets(
+            profile.budgets["steady_s"], profile.budgets["resumes_s"], profile.budgets["drain_s"],
+            profile.budgets["restart_s"], profile.phone["retry_s"],
+        )  # fmt: skip
+        self.people: dict[str, Person] = {}
+        self.checked = False
+        self.closed = False
+        self._fault_numbers = 0
+        self._last_fault_ns = 0
+        self._steady_declared = False
+
+    # -- lifetime ----------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._dir = RunDir.create(self.options.runs, self.scenario)
+        self.run_dir, self.run = self._dir.path, self._dir.run
+        self._tell_verdicts("start")
+        self.recorder = Recorder(self.run_dir, self.run, "rig")
+        self.epoch_ns = now_ns()
+        self._emit_start()
+        self._began_ns = now_ns()
+        self.live = Live(self.run_dir, self.epoch_ns)
+        self.stack = Stack(
+            self.system, self.run, self.run_dir, self.recorder, self.options.livekit_server, self._say,
+        )  # fmt: skip
+        self.stack.recorder_epoch_ns = self.epoch_ns
+        self._exit = AsyncExitStack()
+        try:
+            await self._start()
+        except BaseException as error:
+            await self._close(error)
+            raise
+        return self
+
+    async def _start(self) -> None:
+        self._catch_sigterm()
+        self._watcher = Watcher(self.run, self.run_dir)
+        await self._watcher.start()
+        self._exit.push_async_callback(self._watcher.stop)
+        self.booth = PhoneBooth(self.run, self.run_dir, self._configure_phone)
+        self._exit.push_async_callback(self.stack.stop)
+        self._exit.push_async_callback(self.booth.close)
+        self.booth.warm_up()
+        await self.stack.start()
+        await self._exit.enter_async_context(self._background())
+        self._exit.push_async_callback(self._read_the_end)
+
+    @asynccontextmanager
+    async def _background(self) -> AsyncIterator[None]:
+        """Run what watches along: our own lag, the records of the others, the health endpoint."""
+        watching: list[Coroutine[Any, Any, None]] = [watch_lag(self.recorder), self.live.follow()]
+        if "cloud" in self.system.components:
+            cloud = self.system.components["cloud"]
+            if cloud.ready is not None and cloud.ready.kind == "http":
+                host, port = self.stack.address("cloud", cloud.ready.port)
+                watching.append(watch_health(self.recorder, "cloud", f"http://{host}:{port}{cloud.ready.path}"))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in watching]
+            try:
+                async with asyncio.timeout(STORY_WITHIN_S):
+                    yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close(error)
+
+    async def _close(self, error: BaseException | None) -> None:
+        """Tear everything down, check hygiene, record how it ended; write the report when the story raised."""
+        if error is not None and not isinstance(error, Inconclusive):
+            machine = isinstance(error, HarnessError) and not isinstance(error, FaultDidNotLand | NotReached)
+            self.recorder.emit(ev.StoryRaised(error=f"{type(error).__name__}: {error}", machine=machine))
+        problem: BaseException | None = None
+        try:
+            await self._exit.aclose()
+        except BaseException as raised:  # noqa: BLE001  recorded first, raised again below
+            problem = raised
+            self.recorder.emit(ev.StoryRaised(error=f"teardown: {type(raised).__name__}: {raised}"))
+        for pid, command in processes_of(self.run):
+            self.recorder.emit(ev.Leftover(what=f"process {pid}: {command}"))
+        self.recorder.emit(ev.RunEnded(took_s=round(seconds_between(self._began_ns, now_ns()), 3)))
+        with contextlib.suppress(NotImplementedError, ValueError):
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+        self.closed = True
+        if error is not None or problem is not None:
+            self.checked = True
+            await asyncio.to_thread(report.write, self.run_dir)
+            self._finish()
+        if problem is not None and error is None:
+            raise problem
+
+    def _finish(self) -> None:
+        self.recorder.close()
+        self._dir.close()
+        self._tell_verdicts("end")
+        prune(self.options.runs, settings().keep_runs)
+
+    def _catch_sigterm(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+    def _emit_start(self) -> None:
+        self.recorder.emit(
+            ev.RunStarted(
+                scenario=self.scenario, seed=self.options.seed, profile=self.system.profile.name,
+                system=self.system.name, epoch_ns=self.epoch_ns, timers=self.system.profile.timers,
+                told=self.system.told, alarm=self.system.alarm, expected=self.system.expected,
+                rerun=self.options.rerun(self.scenario), baseline=self.info.baseline,
+            )
+        )  # fmt: skip
+
+    def _tell_verdicts(self, word: str) -> None:
+        if self.options.verdicts is not None:
+            with self.options.verdicts.open("a") as file:
+                file.write(f"{word} {self.run_dir}\n")
+
+    def _say(self, text: str) -> None:
+        self.recorder.emit(ev.Note(text=text))
+        print(text, file=sys.stderr, flush=True)
+
+    # -- people ------------------------------------------------------------------------------------------------------
+
+    async def phone(self, name: str, **behaviour: Any) -> Person:
+        """Give a person glasses and a phone, and open the app; ``behaviour`` are :class:`PhoneSettings` fields."""
+        person = Person(
+            name, f"{name}@example.com", self.booth, self.live,
+            PhoneSettings(**behaviour, defects=self.system.defects_of("phone")),
+        )  # fmt: skip
+        self.people[name] = person
+        room = self.system.room_of(person.user_id)
+        host, port = self.stack.address("livekit", "signal")
+        token = self.stack.keys.listener_token(room, name)
+        listening = asyncio.create_task(
+            self.stack.ears.ask("listen", room=room, url=f"ws://{host}:{port}", token=token, within_s=15)
+        )
+        self.step(f"{name} opens the app")
+        await asyncio.gather(person.opens_the_app(), listening)
+        return person
+
+    def _configure_phone(self, person: Person) -> dict[str, Any]:
+        cloud, livekit = self.stack.fronts["phone->cloud"], self.stack.fronts["phone->livekit"]
+        return {
+            "person": person.name, "user_id": person.user_id,
+            "core_token": person.core_token(self.stack.secrets["cloud.jwt_secret"]),
+            "cloud_url": f"ws://{cloud[0]}:{cloud[1]}", "rest_url": f"http://{cloud[0]}:{cloud[1]}",
+            "livekit_url": f"ws://{livekit[0]}:{livekit[1]}", "speaker": person.speaker, "epoch_ns": self.epoch_ns,
+            "packet_ms": person.settings.packet_ms, "fallback": person.settings.fallback,
+            "start_app": self.system.values["app.package"] if person.starts_app else None,
+            "defects": list(person.settings.defects), **self.system.profile.phone,
+        }  # fmt: skip
+
+    # -- the story's verbs -------------------------------------------------------------------------------------------
+
+    def step(self, text: str) -> None:
+        """Note a step of the story."""
+        self.recorder.emit(ev.Step(text=text))
+
+    async def steady(self, *flows: Flow, for_s: float | None = None) -> None:
+        """Wait until these captions have flowed for ``for_s`` (default: the profile's steady window).
+
+        Raises:
+            Inconclusive: they never did (in a baseline the story goes on, and the checkers say BROKEN).
+        """
+        window_s = self.budget.steady_s if for_s is None else for_s
+        self._steady_declared = True
+
+        def look() -> int | NotYet:
+            latest = 0
+            for flow in flows:
+                since = flow.steady(self.live, window_s)
+                if isinstance(since, NotYet):
+                    return since
+                latest = max(latest, since)
+            return latest
+
+        try:
+            since_ns = await until(look, what="steady captions", within_s=window_s + STEADY_COMES_WITHIN_S)
+        except NotReached as error:
+            flowed = any(self.live.finals(flow.speaker) for flow in flows)
+            self.recorder.emit(ev.SteadyFailed(reason=str(error), flowed=flowed))
+            if not self.info.baseline:
+                raise Inconclusive(f"not steady before the fault: {error}") from error
+        else:
+            self.recorder.emit(ev.SteadyReached(for_s=window_s, since_ns=since_ns))
+
+    async def strike(self, fault: Fault) -> None:
+        """Inject a fault; when it has a heal, heal it at once.
+
+        Raises:
+            FaultNotSupported: it cannot be used here (a skip).
+            Inconclusive: it did not land, or was not healed.
+        """
+        number = await self._inject(fault)
+        if fault.heals:
+            await self._heal(number, fault)
+
+    @asynccontextmanager
+    async def fault(self, fault: Fault) -> AsyncIterator[None]:
+        """Hold a fault for the length of the block; it is healed even when the block fails."""
+        number = await self._inject(fault)
+        try:
+            yield
+        finally:
+            await self._heal(number, fault)
+
+    async def _inject(self, fault: Fault) -> int:
+        why = fault.missing(self.scene)
+        if why is not None:
+            self.recorder.emit(ev.Note(text=f"skipped: {why}"))
+            raise FaultNotSupported(why)
+        self._fault_numbers += 1
+        number = self._fault_numbers
+        self.recorder.emit(
+            ev.Injecting(number=number, fault=str(fault), target=fault.target, blast=fault.blast, held=fault.heals)
+        )
+        self._last_fault_ns = now_ns()
+        landed = await self._proven(number, fault, fault.inject(self.scene))
+        self.recorder.emit(ev.Injected(number=number, fault=str(fault), proof=landed.proof, stops=landed.stops))
+        return number
+
+    async def _heal(self, number: int, fault: Fault) -> None:
+        self.recorder.emit(ev.Healing(number=number))
+        proof = await self._proven(number, fault, fault.heal(self.scene))
+        self.recorder.emit(ev.Healed(number=number, fault=str(fault), proof=proof))
+
+    async def _proven(self, number: int, fault: Fault, doing: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await doing
+        except FaultDidNotLand as error:
+            self.recorder.emit(ev.FaultFailed(number=number, fault=str(fault), reason=str(error)))
+            raise Inconclusive(f"{fault} did not land: {error}") from error
+
+    async def wait(self, seconds: float, why: str) -> None:
+        """Let time pass because the story says so."""
+        self.recorder.emit(ev.DeclaredWait(seconds=seconds, why=why))
+        await pause(seconds, why=why)
+
+    def scaled(self, seconds: float) -> float:
+        """Turn a time told in production seconds (of the 60 s grace) into this profile's."""
+        return seconds * self.system.profile.timers["grace_s"] / 60.0
+
+    async def recovered(
+        self, flow: Flow, *, within_s: float, anchor: str = "socket open", anchor_within_s: float | None = None
+    ) -> None:
+        """Wait for captions of words spoken after the anchor, or for the limit; judge nothing.
+
+        ``anchor`` is ``socket open`` (the phone's) or ``ack``. It is looked for after the last fault was injected.
+        """
+        person = self.people[flow.person]
+        patience_s = anchor_within_s if anchor_within_s is not None else within_s + 2 * self.budget.retry_s
+        try:
+            if anchor == "ack":
+                moment_ns = await person.moment(
+                    ev.PhoneMessage, self._last_fault_ns, within_s=patience_s, type_="connection_ack"
+                )
+            else:
+                moment_ns = await person.moment(ev.PhoneSocketOpen, self._last_fault_ns, within_s=patience_s)
+            self.recorder.emit(ev.Anchor(person=flow.person, name=anchor, moment_ns=moment_ns))
+            left_s = within_s - seconds_between(moment_ns, now_ns())
+            await until(lambda: flow.heard_after(self.live, moment_ns), what="a caption", within_s=max(0.1, left_s))
+            whole = await until(lambda: flow.whole_after(self.live, moment_ns), what="a whole utterance", within_s=5)
+        except NotReached as error:
+            self.recorder.emit(ev.RecoveryMissed(reason=str(error)))
+        else:
+            self.recorder.emit(ev.SteadyAgain(person=flow.person, moment_ns=whole))
+
+    @property
+    def scene(self) -> RigScene:
+        """What faults may touch."""
+        return RigScene(self.stack, self.people, self.recorder, self.wait)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    async def _read_the_end(self) -> None:
+        """Stop talking, drain, and read what Clean needs while the phones are still connected."""
+        connected = [person for person in self.people.values() if person.puppet is not None]
+        self.recorder.emit(ev.StoppedTalking())
+        for person in connected:
+            await person.stops_talking()
+        await self._drain()
+        await reads.read_end(self.stack, self.recorder, connected)
+
+    async def _drain(self) -> None:
+        began = now_ns()
+        frames = self.run_dir / "frames"
+
+        def size() -> int:
+            return sum(path.stat().st_size for path in frames.glob("*.bin")) + len(self.live.events)
+
+        seen, changed = size(), now_ns()
+
+        def quiet() -> bool | NotYet:
+            nonlocal seen, changed
+            if size() != seen:
+                seen, changed = size(), now_ns()
+            return seconds_between(changed, now_ns()) >= QUIET_FOR_S or NotYet("captions or frames still come")
+
+        try:
+            await until(quiet, what="quiet", within_s=self.budget.drain_s)
+            is_quiet = True
+        except NotReached:
+            is_quiet = False
+        self.recorder.emit(ev.Drained(quiet=is_quiet, took_s=round(seconds_between(began, now_ns()), 3)))
+
+    def check(self, *checks: CheckSpec) -> None:
+        """Judge the complete history by these guarantees, after the rig is closed.
+
+        Raises:
+            GuaranteeBroken: one does not hold.
+            Inconclusive: we cannot tell.
+        """
+        assert self.closed, "check after the `async with` block: only a complete history is judged"
+        self.checked = True
+        self.recorder.emit(ev.Declared(checks=checks, steady=self._steady_declared, checklist=self.info.checklist))
+        judgement = report.write(self.run_dir)
+        self._finish()
+        text = report.text(judgement)
+        if judgement.outcome == "BROKEN":
+            raise GuaranteeBroken(text)
+        if judgement.outcome != "HOLDS":
+            raise Inconclusive(text)
+        print(text)

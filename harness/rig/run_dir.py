@@ -1,0 +1,99 @@
+"""A run's directory: made, locked while the run lives, linked as ``latest``, pruned when it held."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.clock import utc_stamp
+from harness.errors import MachineError
+
+LOCK = "lock"
+
+
+@dataclass
+class RunDir:
+    """``runs/<scenario-id>/<utc>/``; the flock on ``lock`` is held as long as this object is open."""
+
+    path: Path
+    run: str
+    """The run id: it marks every process of the run."""
+    _lock: int
+
+    @classmethod
+    def create(cls, runs: Path, scenario: str) -> RunDir:
+        """Make the directory and lock it; point ``latest`` at it.
+
+        Raises:
+            MachineError: the directory cannot be made or written (a full disk, no rights).
+        """
+        folder = runs / re.sub(r"[^A-Za-z0-9_.-]+", "-", scenario).strip("-")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stamp = utc_stamp()
+            path = folder / stamp
+            for number in range(2, 1000):
+                try:
+                    path.mkdir()
+                    break
+                except FileExistsError:
+                    path = folder / f"{stamp}-{number}"
+            for part in ("events", "frames", "logs", "state"):
+                (path / part).mkdir(exist_ok=True)
+            lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _point_latest(folder, path)
+        except OSError as error:
+            raise MachineError(
+                f"a writable runs directory at {runs}", f"{error.strerror} ({error.filename})",
+                "free space there, or use --runs",
+            ) from error  # fmt: skip
+        return cls(path.resolve(), f"{folder.name}-{path.name}-{os.getpid()}", lock)
+
+    def close(self) -> None:
+        """Give the lock back: the run is over."""
+        os.close(self._lock)
+
+
+def is_alive(run_dir: Path) -> bool:
+    """Return whether somebody still holds the run's lock."""
+    try:
+        lock = os.open(run_dir / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def prune(runs: Path, keep: int) -> None:
+    """Remove the oldest runs that held beyond ``keep`` per scenario; a run that did not hold is never removed."""
+    for folder in runs.iterdir() if runs.is_dir() else ():
+        held = [path for path in sorted(folder.iterdir()) if not path.is_symlink() and _held(path)]
+        for path in held[: max(0, len(held) - keep)]:
+            if not is_alive(path):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _held(path: Path) -> bool:
+    try:
+        verdict = json.loads((path / "verdict.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(verdict.get("outcome") == "HOLDS")
+
+
+def _point_latest(folder: Path, path: Path) -> None:
+    fresh = folder / f".latest-{os.getpid()}"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(path.name)
+    fresh.rename(folder / "latest")

@@ -1,0 +1,144 @@
+"""What faults may touch of a rig: components, links, phones, the zombie gate."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from harness import events as ev
+from harness.bridge_client import BridgeRefused, BridgeStatus, join_room, read_status
+from harness.errors import FaultDidNotLand, NotReached
+from harness.history import Recorder
+from harness.links import Links
+from harness.rig.people import Person
+from harness.rig.stack import Stack
+from harness.runtimes import Running
+from harness.waiting import NotYet, until
+
+CLEANUP_WITHIN_S = 1.0
+"""How long a bridge has to clean up after a dead cloud before a control's gate calls what is left a zombie."""
+
+
+@dataclass(frozen=True)
+class RigScene:
+    """The part of a rig that faults may touch (:class:`harness.faults.Scene`)."""
+
+    stack: Stack
+    people: Mapping[str, Person]
+    recorder: Recorder
+    wait: Callable[[float, str], Awaitable[None]]
+
+    @property
+    def links(self) -> Links:
+        """The run's links."""
+        return self.stack.links
+
+    def has(self, component: str) -> bool:
+        """Return whether the system has this component."""
+        return component in self.stack.system.components
+
+    def why_not(self, component: str, *capabilities: type) -> str | None:
+        """Return why the component cannot do this, or None."""
+        if not self.has(component):
+            return f"the system {self.stack.system.name} has no {component}"
+        running = self.stack.live[component]
+        for capability in capabilities:
+            if not isinstance(running, capability):
+                runtime = self.stack.system.components[component].runtime
+                return f"{component} runs as {runtime} that are not {capability.__name__}"
+        return None
+
+    def running(self, component: str) -> Running:
+        """Return the component as it runs now."""
+        return self.stack.live[component]
+
+    def links_to(self, component: str) -> tuple[str, ...]:
+        """Return the links whose target is the component."""
+        return self.stack.links_to(component)
+
+    def links_of(self, component: str) -> tuple[str, ...]:
+        """Return the links that touch the component."""
+        return self.stack.links_of(component)
+
+    async def take_down(self, component: str, end: Callable[[Running], Awaitable[str]]) -> str:
+        """End a component and close the fronts of the links to it."""
+        return await self.stack.take_down(component, end)
+
+    async def bring_up(self, component: str, *, before_fronts: Callable[[], Awaitable[None]] | None = None) -> str:
+        """Start a component again; open the fronts when it is ready and ``before_fronts`` is done."""
+        return await self.stack.bring_up(component, before_fronts)
+
+    def person(self, name: str) -> Person:
+        """Return the phone of this person.
+
+        Raises:
+            FaultDidNotLand: nobody of that name has one.
+        """
+        if name not in self.people:
+            raise FaultDidNotLand(f"nobody called {name} has a phone in this story; known: {', '.join(self.people)}")
+        return self.people[name]
+
+    async def let_time_pass(self, seconds: float, why: str) -> None:
+        """Wait because the story means time."""
+        await self.wait(seconds, why)
+
+    async def gate(self, *, promised: bool) -> None:
+        """Ask the bridge for every user while no cloud lives, and record what it says.
+
+        A way that promises a zombie gets one look (two when the first was not answered); a control gives the bridge
+        up to 1 s to clean up, so that "present" means it does not.
+        """
+        host, port = self.stack.address("bridge", "grpc")
+        users = [person.user_id for person in self.people.values()] or list(self.stack.planted)
+        looked: dict[str, BridgeStatus] = {}
+
+        async def look() -> str | NotYet:
+            status = looked["last"] = await read_status(f"{host}:{port}", users)
+            if not status.answered:
+                return NotYet(f"no answer ({status.detail})")
+            if _zombies(status, users):
+                return "zombie" if promised else NotYet("a session is still there")
+            return NotYet("no session") if promised else "none"
+
+        try:
+            outcome = await until(look, what="the bridge's answer", within_s=CLEANUP_WITHIN_S, every_s=0.05)
+        except NotReached:
+            last = looked["last"]
+            outcome = "no-answer" if not last.answered else "zombie" if _zombies(last, users) else "none"
+        last = looked["last"]
+        detail = f"active_sessions={last.active_sessions} connected={last.connected} {last.detail}".strip()
+        for user in users:
+            self.recorder.emit(ev.Gate(user=user, outcome=outcome, promised=promised, detail=detail))
+        self.recorder.emit(
+            ev.BridgeRead(
+                why="gate", answered=last.answered, active_sessions=last.active_sessions, connected=last.connected,
+                detail=last.detail,
+            )
+        )  # fmt: skip
+
+    async def plant_session(self, person: str) -> str:
+        """Leave a session of this person in the bridge; return proof.
+
+        Raises:
+            FaultDidNotLand: the bridge refused.
+        """
+        user = self.people[person].user_id if person in self.people else f"{person}@example.com"
+        room = self.stack.system.room_of(user)
+        host, port = self.stack.address("bridge", "grpc")
+        front = self.stack.fronts["bridge->livekit"]
+        token = self.stack.keys.agent_token(user, room)
+        try:
+            participant = await join_room(
+                f"{host}:{port}", user=user, room=room, token=token, livekit_url=f"ws://{front[0]}:{front[1]}"
+            )
+        except BridgeRefused as error:
+            raise FaultDidNotLand(str(error)) from error
+        self.stack.planted.append(user)
+        return f"JoinRoom of {user} answered, participant {participant}; no LeaveRoom was sent"
+
+
+def _zombies(status: BridgeStatus, users: list[str]) -> bool:
+    """Return whether a session of one of the users is there; by HealthCheck only where GetStatus is missing."""
+    if status.connected:
+        return any(status.connected.get(user, False) for user in users)
+    return status.active_sessions > 0

@@ -1,0 +1,17 @@
+"""No fault at all: the control run. If captions do not flow here, no other result counts."""
+
+from harness import alive, bounded_loss, clean, honest, intact, ordered, resumes, scenario, unique
+
+
+@scenario("baseline", baseline=True)
+async def test_captions_flow_when_nothing_is_hurt(rig):
+    """Captions flow within 6 s of the first connection (10 s with real timers) and go on without a loss."""
+    async with rig() as r:
+        alice = await r.phone("alice")
+        await alice.starts_talking()
+        await r.recovered(alice.flow, within_s=r.budget.resumes_s)
+        await r.steady(alice.flow)
+    r.check(
+        resumes(within_s=r.budget.resumes_s), honest(), bounded_loss(steady_ms=0, impact_ms=0), ordered, unique, intact,
+        alive, clean,
+    )  # fmt: skip

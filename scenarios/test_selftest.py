@@ -1,0 +1,129 @@
+"""The harness never trusts itself: defects must be caught for the stated reason, and what cannot be told is UNKNOWN."""
+
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from harness import (
+    FaultDidNotLand,
+    Inconclusive,
+    Landed,
+    alive,
+    bounded_loss,
+    clean,
+    honest,
+    intact,
+    ordered,
+    resumes,
+    unique,
+)
+from harness.processes import processes_of
+
+REFUSE = "bridge:refuse-existing-session"
+KEEP = "bridge:keep-session-on-stream-error"
+HIDE = "cloud:ack-hides-audio-failure"
+BLIND = "cloud:no-getstatus"
+NO_LEAVE = "cloud:rejoin-without-leave"
+MUTE = "bridge:mute"
+ZOMBIE, REFUSED = "zombie-first-connect", "join-refused-existing-session"
+SILENT = {"resumes", "bounded_loss"}
+"""What breaks when captions never come back, though somebody was told."""
+
+CAUGHT = [
+    ("force-quit-restart-cloud[vanish]", [REFUSE], SILENT, ZOMBIE),
+    ("force-quit-restart-cloud[kill]", [REFUSE], set(), None),
+    ("force-quit-restart-cloud[restart]", [REFUSE], set(), None),
+    ("force-quit-restart-cloud[vanish]", [REFUSE, KEEP], SILENT, ZOMBIE),
+    ("force-quit-restart-cloud[kill]", [REFUSE, KEEP], SILENT, ZOMBIE),
+    ("force-quit-restart-cloud[restart]", [REFUSE, KEEP], SILENT, ZOMBIE),
+    ("force-quit-restart-cloud[vanish]", [REFUSE, HIDE], SILENT | {"honest"}, ZOMBIE),
+    ("kill-cloud[vanish]", [REFUSE], SILENT, ZOMBIE),
+    ("kill-cloud[kill]", [REFUSE, KEEP], SILENT, ZOMBIE),
+    ("zombie-on-first-connection", [REFUSE], SILENT, ZOMBIE),
+    ("reconnect-within-grace[1001-6s]", [REFUSE, NO_LEAVE], SILENT, REFUSED),
+    ("reconnect-within-grace[1006-14s]", [REFUSE, NO_LEAVE, BLIND], SILENT, REFUSED),
+    ("reconnect-within-grace[1006-2s]", [BLIND], set(), "getstatus-missing"),
+    ("baseline", [MUTE], SILENT, "silent-audio-gap"),
+]
+"""Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""
+
+
+@pytest.mark.parametrize(("scenario", "defects", "broken", "incident"), CAUGHT, ids=lambda v: str(v).replace(" ", ""))
+async def test_a_defect_is_caught_for_the_stated_reason(play, scenario, defects, broken, incident):
+    """Exactly these guarantees are BROKEN, and the incident is named; without a broken one the story HOLDS."""
+    verdict = await play(scenario, defects=defects)
+    assert {g["name"] for g in verdict["guarantees"] if g["outcome"] == "BROKEN"} == broken, verdict["report"]
+    assert verdict["outcome"] == ("BROKEN" if broken else "HOLDS"), verdict["report"]
+    named = [d["incident"] for d in verdict["diagnosis"]] + [f["incident"] for f in verdict["findings"]]
+    assert (named[0] if named else None) == incident, verdict["report"]
+
+
+ALL = (resumes(within_s=6), honest(), bounded_loss(steady_ms=0, impact_ms=6000), ordered, unique, intact, alive, clean)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A fault that cannot land."""
+
+    target = "cloud"
+    blast = ("cloud",)
+    heals = False
+
+    def missing(self, scene):
+        """Claim that it can be used."""
+        assert scene.has("cloud")
+
+    async def inject(self, scene) -> Landed:
+        """Never land."""
+        raise FaultDidNotLand(f"nothing happened to {scene.running('cloud').identity}")
+
+    async def heal(self, scene) -> str:
+        """Never be asked."""
+        raise AssertionError(scene)
+
+
+async def test_a_fault_that_cannot_land_is_unknown(rig, verdict_of):
+    """A fault without proof gives UNKNOWN, never a pass."""
+    with pytest.raises(Inconclusive, match="did not land"):
+        async with rig() as r:
+            alice = await r.phone("alice")
+            await alice.starts_talking()
+            await r.steady(alice.flow, for_s=1)
+            await r.strike(Nothing())
+    assert verdict_of(r)["outcome"] == "UNKNOWN"
+
+
+async def test_a_story_that_is_not_steady_is_unknown(rig, verdict_of, monkeypatch):
+    """Somebody who never talks gives no steady state, so nothing is concluded."""
+    monkeypatch.setattr("harness.rig.rig.STEADY_COMES_WITHIN_S", 3.0)
+    with pytest.raises(Inconclusive, match="not steady"):
+        async with rig() as r:
+            alice = await r.phone("alice")
+            await r.steady(alice.flow, for_s=1)
+    assert verdict_of(r)["outcome"] == "UNKNOWN"
+
+
+async def test_a_lagging_harness_is_unknown(rig, verdict_of):
+    """A harness whose own loop was blocked for longer than 500 ms does not judge."""
+    async with rig() as r:
+        alice = await r.phone("alice")
+        await alice.starts_talking()
+        await r.steady(alice.flow, for_s=1)
+        time.sleep(0.8)  # noqa: ASYNC251  the point: our own loop stands still
+        await r.steady(alice.flow, for_s=1)
+    with pytest.raises(Inconclusive, match="lag"):
+        r.check(*ALL)
+    assert verdict_of(r)["outcome"] == "UNKNOWN"
+
+
+async def test_a_story_that_raises_leaves_nothing_running(rig, verdict_of):
+    """A story that raises in the middle is torn down like any other."""
+    with pytest.raises(ZeroDivisionError):
+        async with rig() as r:
+            await r.phone("alice")
+            _ = 1 / 0
+    assert processes_of(r.run) == []
+    verdict = verdict_of(r)
+    assert verdict["outcome"] == "UNKNOWN"
+    assert "ZeroDivisionError" in verdict["report"]
