@@ -495,7 +495,10 @@ class LinkRefused(Event, frozen=True, tag="link-refused"):
 
 
 class LinkClosed(Event, frozen=True, tag="link-closed"):
-    """A connection through a link ended: ``how`` is fin, reset or vanished; ``first`` is dialer or target."""
+    """A connection through a link ended.
+
+    ``how`` is fin, reset or vanished; ``first`` is dialer, target, or link (a fault of ours).
+    """
 
     link: str
     conn: int

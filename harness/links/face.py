@@ -1,0 +1,86 @@
+"""The parent's side of the links process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.control import Puppet
+from harness.errors import MachineError
+from harness.links.front import Address, LinkState
+
+
+class Links:
+    """All links of one run, in a process of their own (``links``), whose events are in ``events/links.jsonl``.
+
+    A link is named ``dialer->target``. Addresses are (IPv4 address, port). Asking for a link that was not opened
+    raises ControlError.
+    """
+
+    def __init__(self, run: str, run_dir: Path) -> None:
+        """Describe it; ``start`` spawns."""
+        self._puppet = Puppet("harness.links", run=run, run_dir=run_dir, proc="links")
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._puppet.pid
+
+    async def start(self) -> None:
+        """Spawn the process."""
+        await self._puppet.start()
+
+    async def stop(self) -> None:
+        """End the process, and every connection with it."""
+        await self._puppet.stop()
+
+    async def open(self, name: str, fronts: Sequence[Address], target: Address) -> None:
+        """Listen at every one of ``fronts`` and relay to ``target``.
+
+        Raises:
+            MachineError: a front is taken or cannot be bound; then none is listened at.
+        """
+        await self._ask("open", name, fronts=list(fronts), target=target)
+
+    async def retarget(self, name: str, target: Address) -> None:
+        """Dial ``target`` from the next connection on."""
+        await self._ask("retarget", name, target=target)
+
+    async def close_front(self, name: str) -> None:
+        """Stop to listen: who dials is refused. Connections go on."""
+        await self._ask("close_front", name)
+
+    async def open_front(self, name: str) -> None:
+        """Listen again at the same addresses.
+
+        Raises:
+            MachineError: somebody took one meanwhile.
+        """
+        await self._ask("open_front", name)
+
+    async def silence(self, name: str) -> int:
+        """Silence every connection open now, at both sides and until ``release``; return how many.
+
+        Silent: neither read nor written nor closed any more, whatever the ends do, as with a host that lost its power.
+        New connections are relayed as ever.
+        """
+        return int(await self._ask("silence", name))
+
+    async def reset(self, name: str) -> int:
+        """Reset both sides of every connection that is not silent; return how many."""
+        return int(await self._ask("reset", name))
+
+    async def release(self, name: str) -> int:
+        """Reset the silent connections, at both sides; return how many."""
+        return int(await self._ask("release", name))
+
+    async def state(self, name: str) -> LinkState:
+        """Return counts of now."""
+        return LinkState(**await self._ask("state", name))
+
+    async def _ask(self, verb: str, name: str, **fields: Any) -> Any:
+        got = await self._puppet.ask(verb, name=name, **fields)
+        if isinstance(got, dict) and "machine_error" in got:
+            raise MachineError(*got["machine_error"])
+        return got

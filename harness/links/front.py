@@ -1,0 +1,198 @@
+"""One link: its front, where it listens at addresses that never move, and the connections through it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import resource
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from harness.addresses import probe_port
+from harness.errors import MachineError
+from harness.events import Event, LinkClosed, LinkOpened, LinkRefused, Note
+from harness.links.tcp import Connection, End, ResetWatch, close_with_reset
+
+Address = tuple[str, int]
+BACKLOG = 4096
+ACCEPTED_AT_ONCE = 32
+"""Connections accepted before the others get their turn."""
+EXHAUSTED_RETRY_S = 0.1
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+@dataclass(frozen=True)
+class LinkState:
+    """How a link stands: counts of connections, and bytes passed on since it was opened."""
+
+    open: int
+    silent: int
+    listening: bool
+    accepted: int
+    to_target_bytes: int
+    to_dialer_bytes: int
+
+
+@dataclass
+class Front:
+    """A link as its process holds it; every method acts at once, only dialing the target takes time."""
+
+    name: str
+    addresses: Sequence[Address]
+    target: Address
+    resets: ResetWatch
+    emit: Callable[[Event], None]
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _listeners: list[socket.socket] = field(default_factory=list)
+    _live: dict[int, Connection] = field(default_factory=dict)
+    _silent: list[Connection] = field(default_factory=list)
+    _dialing: set[int] = field(default_factory=set)
+    _accepted: int = 0
+    _gone_bytes: tuple[int, int] = (0, 0)
+    _is_exhausted: bool = False
+
+    def listen(self) -> None:
+        """Listen at every address, or at none.
+
+        Raises:
+            MachineError: one is taken, or cannot be bound.
+        """
+        if self._listeners:
+            return
+        try:
+            for host, port in self.addresses:
+                self._listeners.append(_listener(host, port))
+        except MachineError:
+            self.close()
+            raise
+        for listener in self._listeners:
+            self._loop.add_reader(listener, self._acceptable, listener)
+
+    def close(self) -> None:
+        """Stop to listen, so that who dials is refused; connections go on."""
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
+            listener.close()
+        self._listeners.clear()
+
+    def silence(self) -> int:
+        """Silence every connection open now; return how many."""
+        chosen = list(self._live.values())
+        for connection in chosen:
+            self._silent.append(connection)
+            connection.silence()
+        return len(chosen)
+
+    def reset(self) -> int:
+        """Reset both sides of every connection that is not silent; return how many."""
+        chosen = list(self._live.values())
+        for connection in chosen:
+            connection.reset("link")
+        return len(chosen)
+
+    def release(self) -> int:
+        """Reset the silent connections; return how many."""
+        chosen = list(self._silent)
+        self._silent.clear()
+        for connection in chosen:
+            connection.release()
+        return len(chosen)
+
+    def state(self) -> LinkState:
+        """Count."""
+        carried = [(c.to_target.carried_bytes, c.to_dialer.carried_bytes) for c in self._live.values()]
+        to_target, to_dialer = (sum(both) for both in zip(self._gone_bytes, *carried, strict=True))
+        return LinkState(
+            open=len(self._live), silent=len(self._silent), listening=bool(self._listeners),
+            accepted=self._accepted, to_target_bytes=to_target, to_dialer_bytes=to_dialer,
+        )  # fmt: skip
+
+    def _acceptable(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                dialer, _address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in EXHAUSTED:
+                    raise
+                self._rest(listener, error)
+                return
+            self._is_exhausted = False
+            self._accepted += 1
+            self._dial(dialer, self._accepted)
+
+    def _rest(self, listener: socket.socket, error: OSError) -> None:
+        """Leave dialers waiting in the backlog, as any process without descriptors does, and try again soon."""
+        if not self._is_exhausted:
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            self.emit(Note(text=f"link {self.name} cannot accept ({error.strerror}; limit {limit}): new dialers wait"))
+        self._is_exhausted = True
+        self._loop.remove_reader(listener)
+        self._loop.call_later(EXHAUSTED_RETRY_S, self._resume, listener)
+
+    def _resume(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            self._loop.add_reader(listener, self._acceptable, listener)
+
+    def _dial(self, dialer: socket.socket, number: int) -> None:
+        try:
+            target = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        except OSError as error:
+            close_with_reset(dialer)
+            self.emit(LinkRefused(link=self.name, reason=f"no socket to dial with: {error.strerror}"))
+            return
+        for sock in (dialer, target):
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(self._loop, self.resets, dialer, target, number=number, ended=self._ended)
+        self._live[number] = connection
+        self._dialing.add(number)
+        code = target.connect_ex(self.target)
+        if code == errno.EINPROGRESS:
+            self._loop.add_writer(target, self._dialed, connection)
+        else:
+            self._reached(connection, code)
+
+    def _dialed(self, connection: Connection) -> None:
+        self._loop.remove_writer(connection.target)
+        self._reached(connection, connection.target.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+    def _reached(self, connection: Connection, code: int) -> None:
+        if code == 0:
+            self._dialing.discard(connection.number)
+            self.emit(LinkOpened(link=self.name, conn=connection.number))
+            connection.run()
+        else:
+            host, port = self.target
+            self.emit(LinkRefused(link=self.name, reason=f"target {host}:{port}: {os.strerror(code)}"))
+            connection.reset("link")  # still among the dialing, so its end is not told as one of an open link
+
+    def _ended(self, connection: Connection, how: str, first: End) -> None:
+        del self._live[connection.number]
+        to_target, to_dialer = connection.to_target.carried_bytes, connection.to_dialer.carried_bytes
+        self._gone_bytes = (self._gone_bytes[0] + to_target, self._gone_bytes[1] + to_dialer)
+        if connection.number in self._dialing:
+            self._dialing.discard(connection.number)
+            return
+        self.emit(LinkClosed(
+            link=self.name, conn=connection.number, how=how, first=first,
+            to_target_bytes=to_target, to_dialer_bytes=to_dialer,
+        ))  # fmt: skip
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # Our own connections of before, also silent ones, still hold this port; a listener of others is told apart.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        probe_port(host, port)  # makes the sentence
+        raise MachineError(f"to listen at {host}:{port}", f"{error.strerror}", "choose another address") from error
+    listener.setblocking(False)
+    return listener
