@@ -1,0 +1,61 @@
+"""Alive: no component ends by itself once it was ready, and none logs an alarm line."""
+
+from __future__ import annotations
+
+import re
+
+from harness import events as ev
+from harness.checkers.timeline import at, of_log
+from harness.checkers.verdict import Evidence, Outcome, Params, Verdict
+from harness.history import History
+
+NAME = "alive"
+
+
+def check_alive(history: History, _params: Params) -> Verdict:
+    """Judge Alive over the components of the system under test (those the rig started).
+
+    An exit by a fault, by the teardown or by the machine is not the system's; one before readiness is a part that
+    did not start, which is the set-up's affair.
+    """
+    if not history.all(ev.ComponentReady):
+        return Verdict(NAME, Outcome.UNKNOWN, "no component was seen to get ready")
+    exits = [
+        at(history, e.t_ns, e.component, f"{e.component} {e.exit_text}, and nothing of ours ended it")
+        for e in history.all(ev.ComponentExited)
+        if not e.by_us and not e.machine and was_ready(history, e)
+    ]
+    alarms = _alarms(history)
+    if exits or alarms:
+        first = (exits or alarms)[0]
+        text = first.text if exits else f"{first.where} logged an alarm: {first.text}"
+        return Verdict(NAME, Outcome.BROKEN, text, (*exits, *alarms[:5]), stands=bool(exits))
+    ready = {e.component for e in history.all(ev.ComponentReady)}
+    return Verdict(NAME, Outcome.HOLDS, f"{', '.join(sorted(ready))}: no exit and no alarm line")
+
+
+def was_ready(history: History, exited: ev.ComponentExited) -> bool:
+    """Tell whether this very start of the component had got ready before it ended."""
+    starts = [
+        s.t_ns for s in history.all(ev.ComponentStarted)
+        if s.component == exited.component and s.identity == exited.identity and s.t_ns <= exited.t_ns
+    ]  # fmt: skip
+    since_ns = max(starts, default=history.start_ns)
+    return any(
+        r.component == exited.component and since_ns <= r.t_ns <= exited.t_ns for r in history.all(ev.ComponentReady)
+    )
+
+
+def _alarms(history: History) -> list[Evidence]:
+    run = history.run_started
+    alarm = [re.compile(p) for p in run.alarm]
+    expected = [re.compile(p) for p in run.expected]
+    parts = {e.component for e in history.all(ev.ComponentStarted)}
+    parts |= {e.component for e in history.all(ev.ComponentReady)}
+    return [
+        of_log(history, line)
+        for line in history.all(ev.LogLine)
+        if line.component in parts
+        and any(p.search(line.text) for p in alarm)
+        and not any(p.search(line.text) for p in expected)
+    ]

@@ -1,0 +1,175 @@
+"""Bounded loss: milliseconds of speech that never reached the cloud, or became no final caption.
+
+A lost frame is one that the phone spoke and nobody heard whole at cloud-in or stt-in; a lost word is one of a finished
+utterance that no final names, and counts as its ten frames. A frame lost in both ways counts once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness import events as ev
+from harness.checkers.hearing import app_ear_at_fault, deaf_in, observed
+from harness.checkers.timeline import (
+    FINAL_AFTER_FRAMES,
+    FRAME_NS,
+    Indices,
+    Span,
+    at,
+    finished_utterances,
+    first_frame,
+    impacts,
+    observed_end_ns,
+    spoken,
+    spoken_times,
+    steady_spans,
+    whole_words,
+)
+from harness.checkers.verdict import MS_PER_FRAME, Evidence, Outcome, Params, Verdict
+from harness.clock import SECOND_NS
+from harness.frames import HOP_NAME, Flag, Hop
+from harness.history import History
+from harness.speech import UTTERANCE_FRAMES, UTTERANCE_WORDS, WORD_FRAMES
+
+NAME = "bounded_loss"
+STEADY, IMPACT = "while steady", "during the impact"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What one person lost in some stretches of time."""
+
+    person: str
+    frames: Indices
+    """Indices of all lost frames, those of lost words included, once each."""
+    words: int
+    spoken_frames: int
+
+    @property
+    def ms(self) -> int:
+        """The loss in milliseconds of speech."""
+        return len(self.frames) * MS_PER_FRAME
+
+
+def check_bounded_loss(history: History, params: Params) -> Verdict:
+    """Judge Bounded loss: ``steady_ms`` over the steady stretches together, ``impact_ms`` over the impacts together."""
+    found: list[Verdict] = []
+    for speaker, person in sorted(history.speakers().items()):
+        steady, hit = steady_spans(history, person), impacts(history, person)
+        for kind, when, budget_ms in (
+            (STEADY, steady, params["steady_ms"]), (IMPACT, hit, params["impact_ms"]),
+        ):  # fmt: skip
+            spans = [_owed(history, s) for s in when]
+            loss = lost_in(history, speaker, person, spans, straddling=kind == IMPACT)
+            if loss.spoken_frames:
+                found.append(_verdict(history, speaker, loss, kind, budget_ms, spans))
+    if not found:
+        return Verdict(NAME, Outcome.UNKNOWN, "nobody spoke while the system was steady or during an impact")
+    order = [Outcome.BROKEN, Outcome.UNKNOWN]
+    worst = [v for o in order for v in found if v.outcome is o]
+    return worst[0] if worst else Verdict(NAME, Outcome.HOLDS, "; ".join(v.because for v in found))
+
+
+def _owed(history: History, span: Span) -> Span:
+    """Cut the tail that was still on its way when the record ended without a drain."""
+    if history.last(ev.Drained) is not None:
+        return span
+    return Span(span.start_ns, min(span.end_ns, observed_end_ns(history) - 2 * SECOND_NS), span.what)
+
+
+def lost_in(history: History, speaker: int, person: str, spans: list[Span], *, straddling: bool) -> Loss:
+    """Return what ``speaker`` said in ``spans`` that was lost on its way to the cloud or to a final caption.
+
+    ``straddling``: words count whose utterance lies only partly in a span (an impact has its say over those).
+    """
+    said = spoken(history, speaker)
+    times = spoken_times(history, said)
+    inside = _inside(times, spans)
+    heard = np.concatenate([_whole(history, hop, speaker) for hop in (Hop.CLOUD_IN, Hop.STT_IN)])
+    lost_frames = np.setdiff1d(said[inside], heard)
+    words = _owed_words(history, said, spans, straddling=straddling)
+    named = {w for c in history.captions("app-in", final=True, speaker=speaker) for w in c.words}
+    lost_words = words[~np.isin(words, np.fromiter(named, np.int64, len(named)))]
+    of_words = (first_frame(lost_words)[:, None] + np.arange(WORD_FRAMES)).ravel()
+    return Loss(person, np.union1d(lost_frames, of_words).astype(np.int64), len(lost_words), int(inside.sum()))
+
+
+def _whole(history: History, hop: Hop, speaker: int) -> Indices:
+    got = history.at_hop(hop, speaker)
+    whole: Indices = got["index"][(got["flags"] & int(Flag.CUT)) == 0].astype(np.int64)
+    return whole
+
+
+def _inside(times: Indices, spans: list[Span]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    inside = np.zeros(len(times), np.bool_)
+    for span in spans:
+        inside |= (times >= span.start_ns) & (times <= span.end_ns)
+    return inside
+
+
+def _owed_words(history: History, said: Indices, spans: list[Span], *, straddling: bool) -> Indices:
+    """Return the words of finished utterances that began and (``straddling``: or) whose final fell due in a span."""
+    words = whole_words(said)
+    utterance = words // UTTERANCE_WORDS
+    finished = np.isin(utterance, finished_utterances(said))
+    begin_ns = spoken_times(history, first_frame(words)) - FRAME_NS
+    due_ns = spoken_times(history, utterance * UTTERANCE_FRAMES + FINAL_AFTER_FRAMES - 1)
+    within = np.zeros(len(words), np.bool_)
+    for span in spans:
+        if straddling:
+            within |= (due_ns >= span.start_ns) & (begin_ns <= span.end_ns)
+        else:
+            within |= (begin_ns >= span.start_ns) & (due_ns <= span.end_ns)
+    found: Indices = words[finished & within]
+    return found
+
+
+def _verdict(
+    history: History, speaker: int, loss: Loss, kind: str, budget_ms: float, spans: list[Span]
+) -> Verdict:
+    said_ms = loss.spoken_frames * MS_PER_FRAME
+    text = f"{loss.person} lost {loss.ms} ms of {said_ms} ms {kind} (budget {budget_ms:.0f} ms)"
+    if loss.ms <= budget_ms:
+        return Verdict(NAME, Outcome.HOLDS, text)
+    unheard = _ears_away(history, spans)
+    if unheard is not None:
+        return Verdict(NAME, Outcome.UNKNOWN, f"{text}, but {unheard}")
+    if loss.words:
+        text += f", {loss.words} words without a final"
+    return Verdict(NAME, Outcome.BROKEN, text, tuple(_evidence(history, speaker, loss)))
+
+
+def _ears_away(history: History, spans: list[Span]) -> str | None:
+    """Return why a loss may be our own ears': neither ear of the cloud's PCM was there, or the app's was at fault."""
+    for span in spans:
+        app = app_ear_at_fault(history, span)
+        if app is not None:
+            return app
+        stt = deaf_in(history, "stt-in", span)
+        cloud = deaf_in(history, "cloud-in", span)
+        if stt is not None and (cloud is not None or not observed(history, "cloud-in")):
+            return f"the ears at cloud-in and stt-in were deaf ({stt.what})"
+    return None
+
+
+def _evidence(history: History, speaker: int, loss: Loss) -> list[Evidence]:
+    """Name the first and the longest lost stretch, and how much of the lost frames each PCM hop heard."""
+    runs = np.split(loss.frames, np.flatnonzero(np.diff(loss.frames) != 1) + 1)
+    longest = max(runs, key=len)
+    shown = [runs[0]] if longest is runs[0] else [runs[0], longest]
+    found = []
+    for run in shown:
+        t_ns = history.spoken_ns(int(run[0]))
+        text = f"frames {run[0]} to {run[-1]} lost ({len(run) * MS_PER_FRAME} ms; {len(runs)} gaps in all)"
+        found.append(at(history, t_ns, "phone-out", text))
+    first_ns = history.spoken_ns(int(loss.frames[0]))
+    for hop in Hop:
+        got = _whole(history, hop, speaker)
+        if len(got):
+            count = int(np.isin(loss.frames, got).sum())
+            found.append(at(history, first_ns, HOP_NAME[hop], f"heard {count} of the {len(loss.frames)} lost frames"))
+    return found
+
+

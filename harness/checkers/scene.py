@@ -1,0 +1,110 @@
+"""What the families of :mod:`harness.checkers.diagnosis` look at: the run, what broke, and each hop since then."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from harness import events as ev
+from harness.checkers.checklist import refusals
+from harness.checkers.hearing import Hearing, HopState, hop_states
+from harness.checkers.timeline import anchors, at, fault_windows, of_log
+from harness.checkers.verdict import Evidence, Outcome, Verdict
+from harness.history import History
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A run in which something is broken (or a green one, when looking for findings)."""
+
+    history: History
+    verdicts: Mapping[str, Verdict]
+
+    def broken(self, *guarantees: str) -> bool:
+        """Tell whether one of these guarantees is broken."""
+        return any((v := self.verdicts.get(g)) is not None and v.outcome is Outcome.BROKEN for g in guarantees)
+
+    @cached_property
+    def from_ns(self) -> int:
+        """Since when things are looked at: the last anchor, else the first fault, else the first word."""
+        marks = anchors(self.history)
+        if marks:
+            return max(a.moment_ns for a in marks.values())
+        windows = fault_windows(self.history)
+        if windows:
+            return windows[0].landed_ns
+        talked = self.history.first(ev.Talking)
+        return talked.t_ns if talked else self.history.start_ns
+
+    @cached_property
+    def struck_ns(self) -> int:
+        """When the first fault began, else the start of the run."""
+        return min((w.start_ns for w in fault_windows(self.history)), default=self.history.start_ns)
+
+    @cached_property
+    def hops(self) -> dict[str, HopState]:
+        """What each hop heard since ``from_ns``."""
+        return {s.hop: s for s in hop_states(self.history, self.from_ns)}
+
+    @cached_property
+    def silent_from(self) -> str | None:
+        """The first hop that was silent, or None."""
+        return next((s.hop for s in self.hops.values() if s.state is Hearing.SILENT), None)
+
+    def heard(self, hop: str) -> bool:
+        """Tell whether a hop heard what was spoken."""
+        return self.hops[hop].state is Hearing.HEARD
+
+    def silent(self, hop: str) -> bool:
+        """Tell whether a hop, observed and with its ear open, heard nothing."""
+        return self.hops[hop].state is Hearing.SILENT
+
+    def hop_proof(self) -> Evidence:
+        """Return the hops in one line."""
+        text = ", ".join(f"{s.hop} {s.state}" + (f" ({s.note})" if s.note else "") for s in self.hops.values())
+        return at(self.history, self.from_ns, "hops", text)
+
+    def log(self, component: str, pattern: str, since_ns: int = 0) -> list[ev.LogLine]:
+        """Return the log lines of a component (by the beginning of its name) that match ``pattern``."""
+        found = re.compile(pattern, re.IGNORECASE)
+        return [
+            line for line in self.history.all(ev.LogLine)
+            if line.component.startswith(component) and line.t_ns >= since_ns and found.search(line.text)
+        ]  # fmt: skip
+
+    def proof(self, *lines: ev.LogLine) -> tuple[Evidence, ...]:
+        """Return log lines as evidence, three at most."""
+        return tuple(of_log(self.history, line) for line in lines[:3])
+
+    @cached_property
+    def zombies(self) -> tuple[Evidence, ...]:
+        """What the gate saw, if it saw a zombie."""
+        return tuple(
+            at(self.history, g.t_ns, "gate", f"{g.user}: {g.outcome} {g.detail}".rstrip())
+            for g in self.history.all(ev.Gate) if g.outcome == "zombie"
+        )  # fmt: skip
+
+    @cached_property
+    def refused(self) -> list[ev.LogLine]:
+        """Log lines that refuse a join because a session exists; the cloud's own word for it comes second."""
+        return refusals(self.history)
+
+    def fresh_when(self, line: ev.LogLine) -> bool:
+        """Tell whether the cloud process that lived at ``line`` had neither joined nor reconnected anybody before."""
+        starts = [
+            s.t_ns for s in self.history.all(ev.ComponentStarted)
+            if s.component.startswith("cloud") and s.t_ns <= line.t_ns
+        ]  # fmt: skip
+        born_ns = max(starts, default=self.history.start_ns)
+        earlier = self.log("cloud", r"Reconnect: |Joined LiveKit room|Connected to LiveKit room via gRPC", born_ns)
+        return not any(e.t_ns <= line.t_ns for e in earlier)
+
+    @cached_property
+    def acks(self) -> tuple[ev.PhoneMessage, ...]:
+        """ACKs that promise LiveKit audio, since the first fault."""
+        return tuple(
+            m for m in self.history.all(ev.PhoneMessage)
+            if m.type == "connection_ack" and "livekit" in m.body and m.t_ns >= self.struck_ns
+        )  # fmt: skip

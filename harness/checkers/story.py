@@ -1,0 +1,111 @@
+"""What a run says about itself: its name, seed, parts, steps, and where its time went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness import events as ev
+from harness.checkers.resumption import first_caption_after
+from harness.checkers.timeline import anchors, at
+from harness.checkers.verdict import Evidence, Story
+from harness.history import History
+
+
+def story_of(history: History) -> Story:
+    """Return the run's own account.
+
+    Raises:
+        CorruptRun: the history has no run-started event.
+    """
+    run = history.run_started
+    timings = timings_of(history)
+    return Story(
+        scenario=run.scenario,
+        seed=run.seed,
+        profile=run.profile,
+        system=run.system,
+        run=run.run,
+        rerun=run.rerun,
+        baseline=run.baseline,
+        took_s=timings["wall_s"] or 0.0,
+        tested={
+            t.component: {"runtime": t.runtime, **dict(sorted(t.facts.items()))}
+            for t in sorted(history.all(ev.Tested), key=lambda t: t.component)
+        },
+        timings=timings,
+        steps=tuple(_steps(history)),
+        notes=history.notes,
+    )
+
+
+def timings_of(history: History) -> dict[str, float | None]:
+    """Return where the wall time went, in seconds; None where it never happened.
+
+    ``overhead_s`` is what the harness itself cost: the wall time less the stack's start, the steady windows, the waits
+    the story declares and the time to recover.
+    """
+    ready, ended = history.first(ev.StackReady), history.last(ev.RunEnded)
+    wall_s = ended.took_s if ended else history.seconds(history.end_ns)
+    first = next(iter(history.captions("app-in", final=True)), None)
+    start_s = ready.took_s if ready else None
+    steady_s = sum(e.for_s for e in history.all(ev.SteadyReached))
+    wait_s = sum(e.seconds for e in history.all(ev.DeclaredWait))
+    recovered_s = _recovered_s(history)
+    return {
+        "stack_start_s": _rounded(start_s),
+        "first_final_caption_s": _rounded(history.seconds(first.t_ns) if first else None),
+        "steady_s": _rounded(steady_s),
+        "declared_wait_s": _rounded(wait_s),
+        "anchor_to_recovered_s": _rounded(recovered_s),
+        "wall_s": _rounded(wall_s),
+        "overhead_s": _rounded(wall_s - (start_s or 0.0) - steady_s - wait_s - (recovered_s or 0.0)),
+    }
+
+
+def _recovered_s(history: History) -> float | None:
+    """Return the longest time from a person's anchor to their first caption; None when one of them has none."""
+    known, took = anchors(history), []
+    for speaker, person in history.speakers().items():
+        if person not in known:
+            continue
+        moment_ns = known[person].moment_ns
+        found = first_caption_after(history, speaker, moment_ns)
+        if found is None:
+            return None
+        took.append((found.t_ns - moment_ns) / 1e9)
+    return max(took, default=None)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def _steps(history: History) -> Iterator[Evidence]:
+    for e in history.events:
+        text = _step_text(e)
+        if text:
+            yield at(history, e.t_ns, e.proc or "rig", text)
+
+
+def _step_text(event: ev.AnyEvent) -> str:  # noqa: PLR0911  one line per kind of event
+    match event:
+        case ev.Step(text=text):
+            return text
+        case ev.SteadyReached(for_s=for_s):
+            return f"steady for {for_s:.1f} s"
+        case ev.Injected(fault=fault, proof=proof):
+            return f"injected {fault}: {proof}"
+        case ev.Healed(fault=fault, proof=proof):
+            return f"healed {fault}: {proof}"
+        case ev.Gate(user=user, outcome=outcome):
+            return f"gate: {user} {outcome}" if outcome != "none" else f"gate: zombie: none ({user})"
+        case ev.Anchor(person=person, name=name):
+            return f"anchor of {person}: {name}"
+        case ev.SteadyAgain(person=person):
+            return f"captions of {person} flow again"
+        case ev.RecoveryMissed(reason=reason):
+            return f"no recovery: {reason}"
+        case ev.StoppedTalking():
+            return "everybody stopped talking"
+        case _:
+            return ""

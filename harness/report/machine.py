@@ -1,0 +1,80 @@
+"""The verdict as JSON, whole for the run directory and in one line for the command line; and the exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Final
+
+from harness.checkers import SENTENCES, TITLES, Diagnosis, Evidence, Judgement, Outcome
+
+SCHEMA: Final = 1
+"""Of verdict.json; raised when a key changes its meaning, never when one is added."""
+Json = dict[str, object]
+
+HOLDS, BROKEN, INCONCLUSIVE, MACHINE = 0, 1, 2, 3
+
+
+def exit_code(judgement: Judgement) -> int:
+    """Return 0 when all holds, 1 when something is broken, 2 when inconclusive, 3 when the machine is at fault."""
+    if judgement.outcome is Outcome.BROKEN:
+        return BROKEN
+    if judgement.machine_fault:
+        return MACHINE
+    return INCONCLUSIVE if judgement.outcome is Outcome.UNKNOWN else HOLDS
+
+
+def verdict_json(judgement: Judgement) -> str:
+    """Return the content of verdict.json: the summary's keys, and everything else that was found."""
+    story = judgement.story
+    whole: Json = {
+        "schema": SCHEMA,
+        **_summary(judgement, sentences=True),
+        "preconditions": list(judgement.preconditions),
+        "findings": _diagnoses(judgement.findings),
+        "checklist": [{"item": a.item, "answer": a.answer, "evidence": a.evidence} for a in judgement.checklist],
+        "declared": [{"name": s.name, **s.params} for s in judgement.declared],
+        "profile": story.profile,
+        "baseline": story.baseline,
+        "rerun": story.rerun,
+        "exit_code": exit_code(judgement),
+        "took_s": story.took_s,
+        "timings": dict(story.timings),
+        "notes": list(story.notes),
+    }
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+def summary_json(judgement: Judgement) -> str:
+    """Return the judgement as one line of JSON, with exactly the published keys."""
+    return json.dumps(_summary(judgement, sentences=False), ensure_ascii=False)
+
+
+def _summary(judgement: Judgement, *, sentences: bool) -> Json:
+    story = judgement.story
+    guarantees: list[Json] = []
+    for v in judgement.verdicts:
+        sentence: Json = {"sentence": SENTENCES.get(v.guarantee, "")} if sentences else {}
+        name = TITLES.get(v.guarantee, v.guarantee)
+        guarantees.append(
+            {"name": name, **sentence, "outcome": v.outcome.value, "because": v.because, "evidence": _seen(v.evidence)}
+        )
+    return {
+        "scenario": story.scenario,
+        "outcome": judgement.outcome.value,
+        "guarantees": guarantees,
+        "diagnosis": _diagnoses(judgement.diagnosis),
+        "recovery": dict(judgement.recovery.times),
+        "tested": {component: dict(facts) for component, facts in story.tested.items()},
+        "seed": story.seed,
+        "system": story.system,
+        "run": story.run,
+    }
+
+
+def _diagnoses(found: Iterable[Diagnosis]) -> list[Json]:
+    return [{"incident": d.incident, "because": d.because, "evidence": _seen(d.evidence)} for d in found]
+
+
+def _seen(evidence: Iterable[Evidence]) -> list[Json]:
+    return [{"t_s": e.t_s, "where": e.where, "text": e.text} for e in evidence]
