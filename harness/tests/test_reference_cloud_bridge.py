@@ -228,6 +228,22 @@ async def test_rejoin_without_leave_meets_a_fixed_bridge_and_audio_comes_back():
         await hears(w, b"ab")
 
 
+async def test_a_disposed_session_leaves_no_client_behind():
+    async with world() as w:
+        phone = await w.captions_running()
+        w.bridge.sessions[USER].put_nowait(None)
+        await eventually(lambda: w.log_lines("Audio stream ended"), "the end")
+        session = w.cloud.session(USER)
+        assert session is not None
+        await session.livekit.ensure_connected()
+        await hears(w, b"ab")
+        await phone.socket.close()
+        await eventually(lambda: w.log_lines("🗑️ Session disposed"), "disposal")
+        await eventually(lambda: w.bridge.open_streams == 0, "no stream")
+        assert w.bridge.calls.count("LeaveRoom") == 1
+        assert [line for line in w.log_lines() if "work failed" in line] == []
+
+
 async def test_a_session_that_never_joined_never_leaves():
     async with world() as w:
         w.bridge.refuse_all = "no"

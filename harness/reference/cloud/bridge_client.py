@@ -128,14 +128,16 @@ class BridgeClient:
 
     async def disconnect(self) -> None:
         """End for good: half-close, leave if this process joined, close the channel."""
-        self.retire()
+        self._retired = True
         if self._joined:
             await self._leave("User disconnected")
-        await self._channel.close()
+        await self.let_go()
 
-    def retire(self) -> None:
-        """Stop recovering from stream errors; what is open stays open."""
+    async def let_go(self) -> None:
+        """Recover no more and close the channel, with whatever is still open on it; no word to the bridge."""
         self._retired = True
+        self._stream = None
+        await self._channel.close()
 
     async def _connect(self, join: Join) -> None:
         if self._joined:

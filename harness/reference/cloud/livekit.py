@@ -137,7 +137,7 @@ class LiveKitManager:
         """Leave the room and let go of every client."""
         self._disposed = True
         for client in self._former:
-            client.retire()
+            await client.let_go()
         if self._client is not None:
             await self._client.disconnect()
 
