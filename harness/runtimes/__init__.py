@@ -1,80 +1,51 @@
 """How a component runs: ``process.py`` here, containers and the user's own commands beside it.
 
-Starting gives a :class:`Running` with those capabilities that it truly has; faults ask for a capability, never for a
-runtime.
+Starting gives a :class:`Running` with those capabilities that it truly has.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
-from harness.system import Component
+from harness.errors import MachineError
+from harness.history import Recorder
+from harness.runtimes import process
+from harness.runtimes.capabilities import Killable, Loggable, Pausable, Running, Stoppable
+from harness.runtimes.log import OnLine
+from harness.runtimes.readiness import ready
+from harness.system import Component, Resolved
 
-
-@runtime_checkable
-class Running(Protocol):
-    """A component that was started once; a restart gives a new one."""
-
-    component: Component
-    by_us: bool
-    """True once a fault or the teardown set out to end it."""
-
-    @property
-    def identity(self) -> str:
-        """The pid or container id; it changes with each start."""
-
-    def alive(self) -> bool:
-        """Tell whether it has not ended."""
-
-    def exit_text(self) -> str | None:
-        """Say how it ended, e.g. ``exited 1``; None while it lives."""
-
-    async def wait_exit(self) -> str:
-        """Wait until it has ended and return ``exit_text``."""
+__all__ = ["Killable", "Loggable", "Pausable", "Running", "Stoppable", "ready", "start"]
 
 
-@runtime_checkable
-class Killable(Protocol):
-    """It can be ended from outside."""
+async def start(
+    component: Component,
+    resolved: Resolved,
+    *,
+    run: str,
+    run_dir: Path,
+    recorder: Recorder,
+    alarm: Sequence[str] = (),
+    on_line: OnLine | None = None,
+    on_exit: Callable[[Running], None] | None = None,
+) -> Running:
+    """Start ``component`` in the runtime it names; ``ready`` waits for it.
 
-    async def kill(self, signal: str = "KILL") -> str:
-        """End it and all its processes with ``SIG<signal>``; return the proof.
+    ``alarm``: regexes of log lines that become events in any case. ``on_line`` sees every log line. ``on_exit`` is
+    called once, when it has ended.
 
-        Raises:
-            FaultDidNotLand: it was not running, or lives on.
-        """
-
-
-@runtime_checkable
-class Pausable(Protocol):
-    """It can be frozen and go on."""
-
-    async def pause(self) -> str:
-        """Freeze it; return the proof. Raises FaultDidNotLand."""
-
-    async def resume(self) -> str:
-        """Let it go on; return the proof. Raises FaultDidNotLand."""
-
-
-@runtime_checkable
-class Stoppable(Protocol):
-    """It can be asked to end."""
-
-    async def stop(self, within_s: float) -> str:
-        """Ask it to end, end it by force after ``within_s``; say how it went."""
-
-
-@runtime_checkable
-class Loggable(Protocol):
-    """Its log can be read."""
-
-    @property
-    def log_path(self) -> Path:
-        """The file with its log, secrets masked; appended over restarts."""
-
-    def last_lines(self, count: int = 30) -> tuple[str, ...]:
-        """Return the end of this start's log."""
-
-    def find_line(self, pattern: str) -> str | None:
-        """Return the first line of this start's log that matches the regex."""
+    Raises:
+        StartFailed: it cannot be started.
+        MachineError: its runtime is not to be had here.
+    """
+    if component.runtime == "process":
+        return await process.start(
+            component, resolved, run=run, run_dir=run_dir, recorder=recorder, alarm=alarm, on_line=on_line,
+            on_exit=on_exit,
+        )  # fmt: skip
+    raise MachineError(
+        f"{component.name} to be a process",
+        f"{component.name} given as {component.image or 'commands'}",
+        f"give {component.name}.process: containers and commands cannot be run yet",
+    )

@@ -10,8 +10,10 @@ import signal as signals
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from harness.checksum import sha256_of
 from harness.errors import FaultDidNotLand, FaultNotSupported, NotReached, StartFailed
 from harness.history import Recorder
+from harness.runtimes.capabilities import Running
 from harness.runtimes.log import Log, OnLine
 from harness.runtimes.tree import Member, mark, members, send
 from harness.settings import PROJECT_ROOT, child_environment
@@ -28,12 +30,17 @@ class ProcessRunning:
     """A started process; see the protocols of :mod:`harness.runtimes`: Killable, Pausable, Stoppable, Loggable."""
 
     def __init__(
-        self, component: Component, process: asyncio.subprocess.Process, log: Log, marked: dict[str, str]
+        self,
+        component: Component,
+        process: asyncio.subprocess.Process,
+        log: Log,
+        marked: dict[str, str],
+        facts: dict[str, str],
     ) -> None:
         """Take over a process just spawned; ``marked`` is in the environment of its whole tree."""
         self.component = component
         self.by_us = False
-        self._process, self._log, self._marked = process, log, marked
+        self._process, self._log, self._marked, self._facts = process, log, marked, facts
         self._gone = False
         self._watch: asyncio.Task[None] | None = None
 
@@ -41,6 +48,11 @@ class ProcessRunning:
     def identity(self) -> str:
         """The pid."""
         return str(self._process.pid)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What it really is: its program's path and sha256; of a part of ours, its module."""
+        return dict(self._facts)
 
     @property
     def log_path(self) -> Path:
@@ -112,12 +124,14 @@ class ProcessRunning:
         """Let the whole tree go on (SIGCONT); proven by /proc. Raises FaultDidNotLand."""
         return await self._hold(signals.SIGCONT, stopped=False)
 
-    def watch(self, on_exit: Callable[[ProcessRunning], None] | None) -> None:
+    def watch(self, on_exit: Callable[[Running], None] | None) -> None:
         """Call ``on_exit`` once the process has ended, after the last line it wrote was read."""
 
         async def wait() -> None:
             await self._process.wait()
             self._log.drain()
+            if not self._members():
+                self._log.close()
             if on_exit is not None:
                 on_exit(self)
 
@@ -180,7 +194,7 @@ async def start(
     recorder: Recorder,
     alarm: Sequence[str] = (),
     on_line: OnLine | None = None,
-    on_exit: Callable[[ProcessRunning], None] | None = None,
+    on_exit: Callable[[Running], None] | None = None,
 ) -> ProcessRunning:
     """Spawn the process in its own session, with the run's mark in its environment and its output in its log.
 
@@ -213,7 +227,8 @@ async def start(
     finally:
         os.close(writing)
     log.listen(reading, process.pid)
-    running = ProcessRunning(component, process, log, marked)
+    # Only now: a big program's checksum takes a tenth of a second, in which it starts.
+    running = ProcessRunning(component, process, log, marked, await _facts(component, resolved, program))
     running.watch(on_exit)
     return running
 
@@ -231,6 +246,12 @@ def _program(name: str, program: str, search: str) -> str:
     if not os.access(program, os.X_OK):
         raise StartFailed(name, f"{program} is not executable; chmod +x it")
     return program
+
+
+async def _facts(component: Component, resolved: Resolved, program: str) -> dict[str, str]:
+    if component.ours:
+        return {"program": " ".join(resolved.argv[1:])}
+    return {"program": program, "sha256": await asyncio.to_thread(sha256_of, Path(program))}
 
 
 def _signal(name: str) -> signals.Signals:

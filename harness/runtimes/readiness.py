@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.clock import now_ns, seconds_between
 from harness.errors import NotReached, StartFailed
-from harness.runtimes import Loggable, Running
+from harness.runtimes.capabilities import Loggable, Running
 from harness.system import Address, Component, Ready
 from harness.waiting import NotYet, until
 

@@ -80,6 +80,10 @@ def environment_of(running: ProcessRunning) -> list[bytes]:
     return Path(f"/proc/{running.identity}/environ").read_bytes().split(b"\0")
 
 
+def standard_input_of(running: ProcessRunning) -> Path:
+    return Path(f"/proc/{running.identity}/fd/0")
+
+
 def gone(pid: int) -> bool:
     member = read_member(pid)
     return member is None or member.state in "ZX"
@@ -222,7 +226,7 @@ async def test_a_component_has_its_own_session_and_the_runs_mark(bench):
     environment = environment_of(running)
     assert b"AFTERSHOCK_RUN=run-1" in environment
     assert b"AFTERSHOCK_PART=part" in environment
-    assert Path(f"/proc/{running.identity}/fd/0").samefile(os.devnull)
+    assert standard_input_of(running).samefile(os.devnull)
 
 
 async def test_a_program_that_cannot_run_is_a_sentence(bench, tmp_path):

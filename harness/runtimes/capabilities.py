@@ -1,0 +1,80 @@
+"""What a started component can do, as protocols: faults ask for a capability, never for a runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from harness.system import Component
+
+
+@runtime_checkable
+class Running(Protocol):
+    """A component that was started once; a restart gives a new one."""
+
+    component: Component
+    by_us: bool
+    """True once a fault or the teardown set out to end it."""
+
+    @property
+    def identity(self) -> str:
+        """The pid or container id; it changes with each start."""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What it really is, for the verdict: the sha256 of its program, or the digest of its image."""
+
+    def alive(self) -> bool:
+        """Tell whether it has not ended."""
+
+    def exit_text(self) -> str | None:
+        """Say how it ended, e.g. ``exited 1``; None while it lives."""
+
+    async def wait_exit(self) -> str:
+        """Wait until it has ended and return ``exit_text``."""
+
+
+@runtime_checkable
+class Killable(Protocol):
+    """It can be ended from outside."""
+
+    async def kill(self, signal: str = "KILL") -> str:
+        """End it and all its processes with ``SIG<signal>``; return the proof.
+
+        Raises:
+            FaultDidNotLand: it was not running, or lives on.
+        """
+
+
+@runtime_checkable
+class Pausable(Protocol):
+    """It can be frozen and go on."""
+
+    async def pause(self) -> str:
+        """Freeze it; return the proof. Raises FaultDidNotLand."""
+
+    async def resume(self) -> str:
+        """Let it go on; return the proof. Raises FaultDidNotLand."""
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """It can be asked to end."""
+
+    async def stop(self, within_s: float) -> str:
+        """Ask it to end, end it by force after ``within_s``; say how it went."""
+
+
+@runtime_checkable
+class Loggable(Protocol):
+    """Its log can be read."""
+
+    @property
+    def log_path(self) -> Path:
+        """The file with its log, secrets masked; appended over restarts."""
+
+    def last_lines(self, count: int = 30) -> tuple[str, ...]:
+        """Return the end of this start's log."""
+
+    def find_line(self, pattern: str) -> str | None:
+        """Return the first line of this start's log that matches the regex."""
