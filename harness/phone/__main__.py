@@ -11,16 +11,16 @@ from harness.errors import UsageError
 from harness.phone.app_behaviour import Phone, stop_task
 from harness.phone.configuration import PhoneConfiguration, read_configuration
 from harness.phone.engine import MediaEngine, OnLost
-from harness.phone.room import RoomGrant
+from harness.phone.rest_token import RoomGrant, fetch_token
 
-VERBS = ("configure", "connect", "close", "drop", "talk", "state", "leave")
+VERBS = ("ready", "configure", "connect", "close", "drop", "talk", "state", "leave")
 
 
 class PhoneProcess:
     """Answers the requests of the rig.
 
-    The media engine (aiortc) and the REST dial (aiohttp) take most of a second to import, so a thread does it while
-    the phone already dials the cloud.
+    The media engine (aiortc) takes most of a second to import, so a thread does it while the phone already dials the
+    cloud. ``ready`` answers once that is done: a phone started ahead of its story costs the story nothing.
     """
 
     def __init__(self, child: Child) -> None:
@@ -28,7 +28,9 @@ class PhoneProcess:
         self._child = child
         self._phone: Phone | None = None
         self._running: asyncio.Task[None] | None = None
-        self._imports = asyncio.create_task(asyncio.to_thread(_import_room_parts), name="imports")
+        self._imports = asyncio.create_task(
+            asyncio.to_thread(importlib.import_module, "harness.phone.aiortc_engine"), name="imports"
+        )
 
     async def handle(self, request: dict[str, Any]) -> Any:
         """Answer one request.
@@ -40,6 +42,9 @@ class PhoneProcess:
         verb = request.pop("verb")
         if verb == "configure":
             return self._configure(read_configuration(request))
+        if verb == "ready":
+            await asyncio.shield(self._imports)
+            return {}
         phone = self._phone
         if verb not in VERBS:
             raise UsageError(f"one of {', '.join(VERBS)}", repr(verb), "send a verb a phone knows")
@@ -62,19 +67,14 @@ class PhoneProcess:
             raise UsageError("configure once", "a second one", "start another phone process")
 
         async def make_engine(on_lost: OnLost) -> MediaEngine:
-            await asyncio.shield(self._imports)
-            engine: MediaEngine = importlib.import_module("harness.phone.aiortc_engine").AiortcEngine(on_lost)
+            module = await asyncio.shield(self._imports)
+            engine: MediaEngine = module.AiortcEngine(on_lost)
             return engine
 
-        async def fetch_token() -> RoomGrant:
-            await asyncio.shield(self._imports)
-            fetch = importlib.import_module("harness.phone.rest_token").fetch_token
-            grant: RoomGrant = await fetch(
-                configuration.rest_url, configuration.core_token, configuration.dial_timeout_s
-            )
-            return grant
+        async def fetch() -> RoomGrant:
+            return await fetch_token(configuration.rest_url, configuration.core_token, configuration.dial_timeout_s)
 
-        self._phone = Phone(configuration, self._child.recorder, make_engine, fetch_token)
+        self._phone = Phone(configuration, self._child.recorder, make_engine, fetch)
         self._running = asyncio.create_task(self._phone.run(), name="phone")
         return {}
 
@@ -84,11 +84,6 @@ class PhoneProcess:
             await self._phone.microphone.stop()
         if self._running is not None:
             await stop_task(self._running)
-
-
-def _import_room_parts() -> None:
-    importlib.import_module("harness.phone.rest_token")
-    importlib.import_module("harness.phone.aiortc_engine")
 
 
 async def main(child: Child) -> None:

@@ -18,7 +18,8 @@ from harness.phone.cloud_session import CloudSession
 from harness.phone.configuration import PhoneConfiguration
 from harness.phone.engine import EngineFactory
 from harness.phone.microphone import Microphone, Outlet
-from harness.phone.room import Room, RoomGrant
+from harness.phone.rest_token import RoomGrant
+from harness.phone.room import Room
 from harness.speech import parse_words
 
 DISPLAY_HOP = "phone-display"

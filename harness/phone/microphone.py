@@ -86,6 +86,7 @@ class Microphone:
                 continue
             if late_ns < 0:
                 await asyncio.sleep(-late_ns / SECOND_NS)
+                continue  # look again: the process may have been stopped meanwhile
             self._speak(first, packet)
             packet += 1
 

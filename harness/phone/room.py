@@ -5,26 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from harness import events as ev
-from harness.errors import HarnessError
 from harness.phone.configuration import PhoneConfiguration
 from harness.phone.engine import EngineFactory, Lost, MediaEngine, RoomDialError
+from harness.phone.rest_token import RoomGrant, TokenRefused
 from harness.waiting import pause
-
-
-class TokenRefused(HarnessError):
-    """The REST token could not be had; the text is the reason."""
-
-
-@dataclass(frozen=True)
-class RoomGrant:
-    """A token for a room, as the REST endpoint or a refresh gave it."""
-
-    advertised_url: str
-    token: str
-    room: str
 
 
 class Room:
@@ -112,9 +100,7 @@ class Room:
                 self._grant = grant = await self._fetch_token()
             engine = await self._make_engine(lambda lost: self._lost(engine, lost))
             url = self._configuration.livekit_url or grant.advertised_url
-            self._emit(
-                ev.RoomDialing(person=person, attempt=attempt, url=url, advertised_url=grant.advertised_url)
-            )
+            self._emit(ev.RoomDialing(person=person, attempt=attempt, url=url, advertised_url=grant.advertised_url))
             # No task in between: a loss right behind the connect must find the engine in its place.
             async with asyncio.timeout(within_s):
                 name = await engine.connect(url, grant.token)
@@ -137,7 +123,7 @@ class Room:
             return
         self._engine = None
         if self._grant is not None:
-            self._grant = RoomGrant(self._grant.advertised_url, engine.token, self._grant.room)
+            self._grant = msgspec.structs.replace(self._grant, token=engine.token)
         self._emit(ev.RoomLost(person=self._configuration.person, reason=lost.reason))
         if not lost.replaced:
             self._start(lambda: self._search(redial=lost.may_redial))
