@@ -1,26 +1,62 @@
 """Aftershock: proves that live captions come back. The names below are all that a scenario may import."""
 
-from harness.checkers import alive, bounded_loss, clean, honest, intact, ordered, resumes, unique
-from harness.errors import FaultDidNotLand, GuaranteeBroken, Inconclusive
-from harness.faults import (
-    Down,
-    Fault,
-    ForceQuit,
-    Kill,
-    Landed,
-    Pause,
-    PlantSession,
-    Restart,
-    SocketClosed,
-    SocketDropped,
-    Terminate,
-    Vanish,
-)
-from harness.rig import Rig
-from harness.story import scenario
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.checkers import alive, bounded_loss, clean, honest, intact, ordered, resumes, unique
+    from harness.errors import FaultDidNotLand, GuaranteeBroken, Inconclusive
+    from harness.faults import (
+        Down,
+        Fault,
+        ForceQuit,
+        Kill,
+        Landed,
+        Pause,
+        PlantSession,
+        Restart,
+        SocketClosed,
+        SocketDropped,
+        Terminate,
+        Vanish,
+    )
+    from harness.rig import Rig
+    from harness.story import scenario
 
 __all__ = [
     "Down", "Fault", "FaultDidNotLand", "ForceQuit", "GuaranteeBroken", "Inconclusive", "Kill", "Landed", "Pause",
     "PlantSession", "Restart", "Rig", "SocketClosed", "SocketDropped", "Terminate", "Vanish", "alive", "bounded_loss",
     "clean", "honest", "intact", "ordered", "resumes", "scenario", "unique",
 ]  # fmt: skip
+
+_HOMES = {
+    "harness.checkers": ("alive", "bounded_loss", "clean", "honest", "intact", "ordered", "resumes", "unique"),
+    "harness.errors": ("FaultDidNotLand", "GuaranteeBroken", "Inconclusive"),
+    "harness.faults": (
+        "Down",
+        "Fault",
+        "ForceQuit",
+        "Kill",
+        "Landed",
+        "Pause",
+        "PlantSession",
+        "Restart",
+        "SocketClosed",
+        "SocketDropped",
+        "Terminate",
+        "Vanish",
+    ),
+    "harness.rig": ("Rig",),
+    "harness.story": ("scenario",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a scenario's name when it is first used.
+
+    Every process of ours begins with this file, and most need nothing of the rig, which takes a second to import.
+    """
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
