@@ -165,14 +165,15 @@ def _extent(data: Bytes, pieces: _Pieces, piece: int, extents: dict[int, _Extent
     extent = _Extent(begin, end, begin, end, end)
     if not pieces.whole[piece]:
         floor = max(before, _extent(data, pieces, piece - 1, extents, before).floor) if piece else before
-        # From the inner edge of the outermost stamps: one at a cut may have a chance byte of the neighbour in it.
-        head = _spoken(stamps, first)[: STAMP_BYTES * (int(stamps.position[first]) + 1)]
-        there = data[max(floor, begin, 0) : begin + head.size]
-        extent.good_from = begin + head.size - _agreeing(there[::-1], head[::-1])
-        done = STAMP_BYTES * int(stamps.position[last])
-        good_to = end - FRAME_BYTES + done
-        extent.good_to = good_to + _agreeing(data[good_to:end], _spoken(stamps, last)[done:])
-        extent.floor = min(extent.good_to, good_to + STAMP_BYTES)
+        # A stamp at a cut may have chance bytes of what came to stand there in it, so not all of it counts.
+        head, tail = _spoken(stamps, first), _spoken(stamps, last)
+        head_to = begin + _right_bytes(data, stamps, first, head).stop
+        tail_right = _right_bytes(data, stamps, last, tail)
+        tail_from = end - FRAME_BYTES + tail_right.start
+        there = data[max(floor, begin, 0) : head_to]
+        extent.good_from = head_to - _agreeing(there[::-1], head[: head_to - begin][::-1])
+        extent.good_to = tail_from + _agreeing(data[tail_from:end], tail[tail_right.start :])
+        extent.floor = end - FRAME_BYTES + tail_right.stop
     extents[piece] = extent
     return extent
 
@@ -181,6 +182,15 @@ def _spoken(stamps: Stamps, stamp: int) -> Bytes:
     """Give the 640 bytes of the frame that a stamp names, in the stamp's byte order."""
     swapped = bool(stamps.swapped[stamp])
     return frames(int(stamps.speaker[stamp]), int(stamps.index[stamp]), 1, swapped=swapped).reshape(FRAME_BYTES)
+
+
+def _right_bytes(data: Bytes, stamps: Stamps, stamp: int, spoken: Bytes) -> range:
+    """Give the longest run of right bytes in a stamp, as positions in the frame."""
+    position, begin = int(stamps.position[stamp]) * STAMP_BYTES, int(stamps.begin[stamp])
+    wrong = data[begin : begin + STAMP_BYTES] != spoken[position : position + STAMP_BYTES]
+    edges = np.flatnonzero(np.concatenate(([True], wrong, [True])))
+    longest = int(np.diff(edges).argmax())
+    return range(position + int(edges[longest]), position + int(edges[longest + 1]) - 1)
 
 
 def _agreeing(seen: Bytes, spoken: Bytes) -> int:

@@ -357,6 +357,7 @@ def edited(audio: bytes, edits: list[tuple[str, int, int]]) -> bytes:
 @given(EDITS, CHUNKINGS)
 @example(edits=[("insert", 0, 1), ("repeat", 2, 94)], sizes=[1])
 @example(edits=[("swap", 637, 34)], sizes=[1])
+@example(edits=[("repeat", 283, 900), ("drop", 221, 900)], sizes=[1])
 @settings(max_examples=120, deadline=None, database=None)
 def test_chunks_never_change_what_is_heard_in_a_mutilated_stream(edits, sizes):
     audio = edited(encode(6, 40, 14), edits)
