@@ -74,12 +74,10 @@ class CaptionsApp:
         self.hearing.gained(session.session)
         place = self._sessions.index(session)
         for older in [one for one in self._sessions[:place] if one.session == session.session]:
-            self._spawn(older.retire())
+            older.retire()
 
     def lost(self, session: AppSession, reason: str, *, wanted: bool) -> None:
-        """Be deaf, unless another socket of the same session hears."""
-        if any(one.acknowledged for one in self._sessions if one.session == session.session):
-            return
+        """Be deaf; a socket that was replaced does not come here."""
         if wanted:
             self.hearing.ended(session.session, reason)
         else:
@@ -115,7 +113,7 @@ class CaptionsApp:
     def _retire(self, session: str, *, but_hearing: bool = False) -> None:
         for one in self._sessions:
             if one.session == session and not (but_hearing and one.acknowledged):
-                self._spawn(one.retire())
+                one.retire()
 
     async def _keep(self, session: AppSession) -> None:
         try:

@@ -89,11 +89,11 @@ class AppSession:
             tries += 1
             await pause(self.setup.retry_s[tries - 1], why="the app SDK waits before it reconnects")
 
-    async def retire(self) -> None:
+    def retire(self) -> None:
         """Close the socket with 1000: another one took over, or the app was stopped."""
         self._retired = True
         if self._ws is not None:
-            await self._ws.close()
+            self._closing = asyncio.create_task(self._ws.close())
 
     def drop(self, *, abort: bool) -> bool:
         """Lose the socket (with a reset, else by a close frame 1011); the SDK's reconnects follow. False: none open."""

@@ -173,7 +173,7 @@ async def test_a_second_webhook_takes_over_and_closes_the_old_socket(stage, clou
     await cloud.said_types(0, "subscription_update")
     await webhook(app)
     await cloud.said_types(1, "subscription_update")
-    await cloud.sockets[0].wait_closed()
+    await asyncio.wait_for(cloud.sockets[0].wait_closed(), 2)
     assert cloud.sockets[0].close_code == 1000
     assert cloud.sockets[1].close_code is None
     await recorded(stage, ev.AppSocketClosed, 1)
@@ -199,7 +199,7 @@ async def test_stopping_closes_and_nothing_is_dialed_again(stage, cloud):
     await webhook(app)
     await cloud.said_types(0, "subscription_update")
     await webhook(app, "stop_request", reason="user_disabled")
-    await cloud.sockets[0].wait_closed()
+    await asyncio.wait_for(cloud.sockets[0].wait_closed(), 2)
     assert cloud.sockets[0].close_code == 1000
     await until(lambda: not app.state()["known"] or NotYet("known"), what="the end of the session", within_s=2)
     assert [e.type for e in stage.history().all(ev.AppWebhook)] == ["session_request", "stop_request"]

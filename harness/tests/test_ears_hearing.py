@@ -61,6 +61,7 @@ def test_deaf_and_hearing_are_written_once_per_change(recorder, tmp_path):
     hearing.gained("a")
     hearing.gained("b")
     hearing.lost("a", "gone")
+    assert len(History.load(tmp_path).all(ev.EarDeaf)) == 2
     hearing.lost("b", "gone too")
     hearing.gained("b")
     hearing.ended("a", "stopped")

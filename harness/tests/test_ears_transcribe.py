@@ -66,6 +66,7 @@ def test_a_late_straggler_repeats_nothing():
     ears = Transcriber()
     ears.hear(heard(range(52)))
     assert ears.hear(heard(46, 47, 53, range(70, 74), 54, 48)) == []
+    assert numbers(ears.hear(heard(range(74, 82), 47, range(82, 122))), final=True) == [[5, 6, 7, 8, 9]]
 
 
 def test_reordered_packets_cost_no_word_and_swapped_words_stay_swapped():
