@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = command.main(list(argv) if argv is not None else None, prog_name="aftershock", standalone_mode=False)
     except typer.TyperException as wrong:
-        sys.stderr.write(f"{wrong.format_message()}\nSee: aftershock --help\n")
+        said = wrong.format_message()  # empty when no command was given: then the help was shown
+        sys.stderr.write(f"{said}\nSee: aftershock --help\n" if said else "")
         return EX_USAGE
     except HarnessError as wrong:
         sys.stderr.write(f"{wrong}\n")

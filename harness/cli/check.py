@@ -19,7 +19,7 @@ Write = Annotated[bool, typer.Option("--write", help="Write verdict.json and rep
 def check(run: RunDirectory, as_json: AsJson = False, write: Write = False) -> None:
     """Judge a run directory again, without running anything."""
     judgement = judged(_existing(run), write=write)
-    print(report.summary_json(judgement) if as_json else report.text(judgement))
+    print(report.summary_json(judgement) if as_json else report.text(judgement).rstrip())
     raise typer.Exit(report.exit_code(judgement))
 
 

@@ -75,9 +75,9 @@ async def _run_all(
     for scenario, info, seed in planned:
         one = await _run_one(scenario, info, replace(options, seed=seed), interruption, as_json=as_json)
         finished.append(one)
-        print(json.dumps(one.facts) if as_json else one.text, flush=True)
+        print(json.dumps(one.facts) if as_json else one.text.rstrip(), flush=True)
         if as_json and one.exit_code:
-            sys.stderr.write(one.text + "\n")
+            sys.stderr.write(one.text.rstrip() + "\n")
         if interruption.by:
             break
     exit_code = interruption.exit_code or worst([one.exit_code for one in finished])

@@ -1,0 +1,59 @@
+# What a machine needs: python3, make and a package index. Everything else is fetched into .uv/ and .venv/.
+# ARGS passes words on: make demo ARGS="--defect bridge:refuse-existing-session"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench prove lock venv
+
+# uv reads the certificates of the system, as pip and curl do; without this it trusts only those it was built with.
+export UV_NATIVE_TLS := 1
+export UV_SYSTEM_CERTS := 1
+
+# An activated environment of somebody else's must not be taken for ours.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+BIN := .venv/bin
+READY := .venv/.ready
+
+help: ## show these lines
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
+
+demo: $(READY) ## the main job: force quit, the cloud comes back, do captions?
+	$(BIN)/aftershock run force-quit-restart-cloud $(ARGS)
+
+test: $(READY) ## unit tests, then every scenario; skips are listed with their reason
+	$(BIN)/python -m pytest -q harness/tests
+	$(BIN)/python -m pytest -q scenarios $(ARGS)
+
+lint: $(READY) ## ruff, mypy --strict, import contract, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: $(READY) ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## measure, and write benchmarks/RESULTS.md and results.json
+	$(BIN)/python benchmarks/measure.py $(ARGS)
+
+prove: $(READY) ## repeat scenarios and defects until proof/plan.toml is fulfilled (ARGS="--for 600 --jobs 2")
+	$(BIN)/python -m harness.prove $(ARGS)
+
+lock: | $(UV) ## resolve the dependencies anew into requirements.lock
+	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements.lock
+
+venv: $(READY) ## only make .venv
+
+$(READY): requirements.lock pyproject.toml | $(UV)
+	test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' .venv
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+.uv/bin/uv:
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "expected a python3 that can make virtual environments; saw $$(command -v python3 || echo none) without ensurepip; install it (Debian: apt-get install python3-venv) or install uv"; exit 3; }
+	python3 -m venv .uv
+	.uv/bin/python -m pip install --quiet uv
