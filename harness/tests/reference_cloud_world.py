@@ -289,6 +289,7 @@ class World:
         await phone.socket.send_json({"type": "start_app", "packageName": PACKAGE})
         await eventually(lambda: self.stt.configurations, "STT stream")
         await eventually(lambda: phone.of("microphone_state_change"), "microphone on")
+        await eventually(lambda: "StreamAudio" in self.bridge.calls or self.bridge.refuse_all, "the bridge's stream")
         return phone
 
     async def close(self) -> None:

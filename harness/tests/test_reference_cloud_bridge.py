@@ -112,6 +112,25 @@ async def test_two_sockets_at_once_end_with_one_stream_that_carries_everything()
         await eventually(lambda: w.app.audio == [bytes([n, n]) for n in range(20)], "all of the audio")
 
 
+async def test_a_rejoin_waits_for_the_reconnect_in_flight():
+    async with world() as w:
+        phone = await w.captions_running()
+        w.bridge.join_gate = asyncio.Event()
+        w.bridge.sessions[USER].put_nowait(RuntimeError("broken"))
+        await eventually(lambda: w.bridge.calls.count("JoinRoom") == 2, "the reconnect's join")
+        await phone.socket.close()
+        back = await w.phone()
+        await eventually(lambda: w.log_lines("Reconnect: bridge status"), "the reconnection's check")
+        await asyncio.sleep(0.05)
+        assert w.bridge.calls.count("JoinRoom") == 2
+        w.bridge.join_gate.set()
+        await back.acknowledged()
+        await eventually(lambda: w.bridge.open_streams == 1, "one stream")
+        for n in range(20):
+            w.bridge.say(bytes([n, n]))
+        await eventually(lambda: w.app.audio == [bytes([n, n]) for n in range(20)], "all of the audio")
+
+
 async def test_a_refused_join_is_acknowledged_and_told():
     async with world() as w:
         w.bridge.refuse_all = "session already exists for this user"
@@ -154,9 +173,9 @@ async def test_silence_with_the_microphone_on_is_told_and_counted_until_audio_co
 
 
 async def test_flowing_audio_is_never_called_unavailable():
-    async with world(timers=replace(BRISK, audio_unavailable_s=0.12)) as w:
+    async with world(timers=replace(BRISK, audio_unavailable_s=0.3)) as w:
         phone = await w.captions_running()
-        for _ in range(8):
+        for _ in range(10):
             w.bridge.say(b"ab")
             await asyncio.sleep(0.04)
         assert phone.audio_statuses() == []
