@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.checksum import sha256_of
-from harness.errors import FaultDidNotLand, FaultNotSupported, NotReached, StartFailed
+from harness.errors import ComponentError, FaultDidNotLand, FaultNotSupported, NotReached, StartFailed
 from harness.history import Recorder
 from harness.runtimes.capabilities import Running
 from harness.runtimes.log import Log, OnLine
@@ -112,7 +112,7 @@ class ProcessRunning:
             if await self._end(signals.SIGTERM, found, within_s) is None:
                 ignored = f" after it ignored SIGTERM for {within_s:g} s"
                 if await self._end(signals.SIGKILL, self._members(), IGNORED_AFTER_S) is None:
-                    raise StartFailed(self.component.name, "cannot be ended by SIGKILL", log=str(self.log_path))
+                    raise ComponentError(self.component.name, "it lives on after SIGKILL", log=str(self.log_path))
         await self._finish()
         return f"pid {self.identity} exited {self._process.returncode}{ignored}"
 
