@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -173,7 +173,7 @@ class AppManager:
                 }
                 app.outbox.put(json.dumps(stream, ensure_ascii=False))
 
-    async def dispose(self) -> None:
+    def dispose(self) -> None:
         """End every app's socket; what runs stays noted in the database."""
         self._disposed = True
         if self._debounce is not None:
@@ -181,7 +181,8 @@ class AppManager:
         for app in list(self._apps.values()):
             self._remove(app)
             if app.socket is not None:
-                await app.socket.close(code=1000, message=b"User session ended")
+                farewell = app.socket.close(code=1000, message=b"User session ended")
+                self._ctx.background.spawn(_ignoring_result(farewell), f"close of {app.document.package_name}")
 
     async def _bring_up(self, app: AppSession) -> bool:
         """Call the webhook and wait for the app's socket."""
@@ -273,3 +274,7 @@ class AppManager:
     def _settled(self) -> None:
         self._debounce = None
         self._on_change(frozenset().union(*(app.hears for app in self._apps.values())))
+
+
+async def _ignoring_result(work: Awaitable[object]) -> None:
+    await work

@@ -54,9 +54,7 @@ class PhoneSocket:
         finally:
             code = socket.close_code or NO_CLOSE_FRAME
             self._cloud.phone_closed(session, phone, code, "")
-            # A close of our own still waits for the phone's answer; cancelling it would cut that short.
-            if socket.closed:
-                serving.cancel()
+            serving.cancel()  # also when it is closing: the frame is out, and a frozen phone would never answer it
         return socket
 
     async def _listen(self, session: UserSession, phone: PhoneConnection) -> None:

@@ -88,11 +88,10 @@ class UserSession:
 
     async def dispose(self) -> None:
         """End everything of this session, the bridge's part last; returns when the bridge has answered."""
-        for part in (self.audio_status, self.mic, self.display, self.stt):
+        for part in (self.audio_status, self.mic, self.display, self.stt, self.apps):
             part.dispose()
         if self.grace is not None:
             self.grace.cancel()
-        await self.apps.dispose()
         await self.livekit.dispose()
 
     async def _start_apps(self) -> None:
