@@ -54,9 +54,10 @@ class CloudSession:
 
     def connect(self) -> None:
         """Dial at once and go on dialing until open; also comes back from being away."""
+        if self._away.is_set():
+            self._hurry.set()  # coming back waits for no retry; asking twice shortens none
         self._away.clear()
         self._wanted.set()
-        self._hurry.set()
 
     async def close(self, code: int, reason: str) -> dict[str, Any]:
         """Close with a close frame and stay away; return how it ended."""

@@ -9,6 +9,7 @@ from aiohttp import web
 from harness import events as ev
 from harness import frames as fr
 from harness.clock import now_ns
+from harness.control import ControlError, Puppet
 from harness.errors import SettingsError
 from harness.phone.rest_token import TokenRefused, fetch_token
 from harness.speech import word_text
@@ -84,6 +85,19 @@ async def test_dropped_the_cloud_sees_no_close_frame(cloud, tmp_path):
         assert cloud.sockets[0].close_code == 1006
 
 
+async def test_waits_its_retry_after_a_close_however_often_it_is_told_to_connect(cloud, tmp_path):
+    rooms = Rooms()
+    async with a_phone(tmp_path, rooms, cloud_url=cloud.url, retry_s=0.1) as phone:
+        phone.cloud.connect()
+        await seen(lambda: phone.cloud.state == "open", "an open socket")
+        phone.cloud.connect()
+        await cloud.sockets[0].close(1012, "restart")
+        await seen(lambda: len(cloud.sockets) == 2, "the phone again")
+    [closed] = history(tmp_path).all(ev.PhoneSocketClosed)[:1]
+    again = history(tmp_path).all(ev.PhoneDialing)[1]
+    assert 95 <= (again.t_ns - closed.t_ns) / 1e6 < 300
+
+
 async def test_tells_who_closed(cloud, tmp_path):
     rooms = Rooms()
     async with a_phone(tmp_path, rooms, cloud_url=cloud.url) as phone:
@@ -136,9 +150,13 @@ async def test_without_a_room_only_the_fallback_speaks(cloud, tmp_path, fallback
 async def test_vad_is_said_once_and_waits_for_the_ack(cloud, tmp_path):
     rooms = Rooms()
     async with a_phone(tmp_path, rooms, cloud_url=cloud.url, epoch_ns=now_ns()) as phone:
+        phone.cloud.connect()
+        await seen(lambda: phone.cloud.state == "open", "an open socket")
         first = (await phone.talk(on=True))["first_index"]
         assert first in {0, 70}
         assert await phone.talk(on=True) == {"first_index": first}
+        phone.cloud.send_text({"type": "marker"})
+        await seen(lambda: cloud.heard("marker"), "a marker behind all that was said")
         assert not cloud.heard("VAD")
         await acked(phone, cloud, rooms)
         await seen(lambda: cloud.heard("VAD"), "VAD")
@@ -210,3 +228,19 @@ def test_a_wrong_configuration_is_one_sentence(wrong):
 
 def test_redials_back_off_as_the_library_does():
     assert configured(redial_base_s=0.3).redial_delays_s()[:6] == pytest.approx([0, 0.3, 1.2, 2.7, 4.8, 7.0])
+
+
+async def test_the_process_answers_in_sentences(tmp_path):
+    puppet = Puppet("harness.phone", run="r1", run_dir=tmp_path, proc="phone-alice-1")
+    await puppet.start()
+    try:
+        with pytest.raises(ControlError, match="configure before anything else"):
+            await puppet.ask("connect")
+        with pytest.raises(ControlError, match="saw 'dance'"):
+            await puppet.ask("dance")
+        with pytest.raises(ControlError, match="missing required field"):
+            await puppet.ask("configure", person="alice")
+    finally:
+        await puppet.stop()
+    assert puppet.process is not None
+    assert puppet.process.returncode == 0
