@@ -43,7 +43,7 @@ prove: $(READY) ## repeat scenarios and defects until proof/plan.toml is fulfill
 	$(BIN)/python -m harness.prove $(ARGS)
 
 lock: | $(UV) ## resolve the dependencies anew into requirements.lock
-	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements.lock
+	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes -o requirements.lock
 
 venv: $(READY) ## only make .venv
 

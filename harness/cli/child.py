@@ -88,7 +88,8 @@ def command(scenario: str, path: str, options: RigOptions, verdicts: Path) -> li
     return words
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def dies_with(parent: int) -> Callable[[], None]:
+    """Return what a child of ``parent`` does before exec, so that the kernel kills it when its parent dies."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def before_exec() -> None:
@@ -107,7 +108,7 @@ async def run_child(words: list[str], verdicts: Path, view: View, interruption: 
         # A session of its own: the terminal's Ctrl-C reaches us alone, and the child once, through us.
         process = await asyncio.create_subprocess_exec(
             *words, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=dies_with(os.getpid()),
         )  # fmt: skip
         ending = asyncio.create_task(process.wait())
         limit = asyncio.create_task(_kill_when_it_lingers(process, interruption))
