@@ -113,7 +113,8 @@ def _nobody_spoke(history: History) -> Iterator[str]:
     if not windows:
         return
     landed_ns = windows[0].landed_ns
-    again = [s.moment_ns for s in history.all(ev.SteadyAgain) if s.moment_ns > landed_ns]
+    # The impact ends when recovery was seen, not at the utterance it began with: a reopened phone speaks only then.
+    again = [s.t_ns for s in history.all(ev.SteadyAgain) if s.t_ns > landed_ns]
     end_ns = max(again, default=talk_end_ns(history))
     if not ((said_ns >= landed_ns) & (said_ns <= end_ns)).any():
         yield "nobody spoke during the impact, so nothing could be lost or resumed"

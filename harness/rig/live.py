@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from harness import events as ev
 from harness.clock import SECOND_NS, now_ns
+from harness.frames import FRAME, MAGIC, Hop
 from harness.history import read_new_events
 from harness.speech import FRAME_MS, SILENCE_FRAMES, UTTERANCE_FRAMES, UTTERANCE_WORDS
 from harness.waiting import NotYet
@@ -60,6 +63,26 @@ class Live:
     def finals(self, speaker: int) -> dict[int, int]:
         """Return word -> time of its first final at the app, for one speaker."""
         return self._finals.get(speaker, {})
+
+    def gapless_from(self, speaker: int, since_ns: int) -> int:
+        """Return the moment (>= ``since_ns``) from which no spoken frame is missing at the app.
+
+        A word counts as captioned when most of its frames were heard, so the first utterance of a flow may lack the
+        frames spoken while the phone's room was still being joined; steadiness begins after those.
+        """
+        path = self.run_dir / "frames" / "ears.bin"
+        if not path.exists():
+            return since_ns
+        data = path.read_bytes()[len(MAGIC) :]
+        heard = np.frombuffer(data[: len(data) - len(data) % FRAME.itemsize], FRAME)
+        mine = heard[(heard["hop"] == int(Hop.CLOUD_IN)) & (heard["speaker"] == speaker)]["index"]
+        first = max(0, (since_ns - self.epoch_ns) // FRAME_NS)
+        late = np.unique(mine[mine >= first])
+        if len(late) == 0:
+            return since_ns
+        gaps = np.flatnonzero(np.diff(late) != 1)
+        begin = int(late[gaps[-1] + 1]) if len(gaps) else int(late[0])
+        return max(since_ns, self.epoch_ns + begin * FRAME_NS)
 
     def spoken_ns(self, utterance: int) -> int:
         """Return when the first sample of an utterance was spoken."""

@@ -256,7 +256,12 @@ class Rig:
                 since = flow.steady(self.live, window_s)
                 if isinstance(since, NotYet):
                     return since
-                latest = max(latest, since)
+                latest = max(latest, self.live.gapless_from(flow.speaker, since))
+                flowed_s = seconds_between(latest, now_ns())
+                if flowed_s < window_s:
+                    return NotYet(
+                        f"frames of {flow.person} come without a gap for {flowed_s:.1f} s of {window_s:.1f} s"
+                    )
             return latest
 
         try:
@@ -348,7 +353,9 @@ class Rig:
         except NotReached as error:
             self.recorder.emit(ev.RecoveryMissed(reason=str(error)))
         else:
-            self.recorder.emit(ev.SteadyAgain(person=flow.person, moment_ns=whole))
+            self.recorder.emit(
+                ev.SteadyAgain(person=flow.person, moment_ns=self.live.gapless_from(flow.speaker, whole))
+            )
 
     @property
     def scene(self) -> RigScene:
