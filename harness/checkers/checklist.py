@@ -126,10 +126,11 @@ def _pcm_flows(history: History) -> Answer:
         took_s = (int(got["t_ns"][0]) - ack_ns) / SECOND_NS
         text = f"frame {got['index'][0]}, spoken after the ACK, at cloud-in {took_s:.2f} s after it"
         return Answer(item, YES if took_s <= PCM_WITHIN_S else NO, text)
-    deaf = deaf_in(history, "cloud-in", Span(ack_ns, ack_ns + int(PCM_WITHIN_S * SECOND_NS)))
+    due = Span(ack_ns, ack_ns + int(PCM_WITHIN_S * SECOND_NS))
+    deaf = deaf_in(history, "cloud-in", due)
     if not observed(history, "cloud-in"):
         return Answer(item, NOT_OBSERVABLE, "nothing listens at cloud-in (no audio_chunk subscription)")
-    if deaf is not None:
+    if deaf is not None and deaf.end_ns >= due.end_ns:
         return Answer(item, NOT_OBSERVABLE, f"the ear at cloud-in was deaf ({deaf.what})")
     return Answer(item, NO, "nothing spoken after the ACK ever came to cloud-in")
 

@@ -46,7 +46,7 @@ def _zombie_first_connect(s: Scene) -> Diagnosis | None:
         why = f"a fresh cloud's first JoinRoom was refused: a session without an owner was in the bridge{zombie}"
         return Diagnosis("zombie-first-connect", why, (*s.zombies, *s.proof(*refused), s.hop_proof()))
     failed = s.log("cloud", JOIN_FAILED, s.struck_ns)
-    if s.zombies and s.silent_from in {"bridge-out", "cloud-in", "stt-in"} and not s.refused:
+    if s.zombies and s.silent_from in {"bridge-out", "cloud-in", "stt-in"} and not s.replaced:
         why = "the gate saw a session without an owner, and no audio came out of the bridge after that"
         return Diagnosis("zombie-first-connect", why, (*s.zombies, *s.proof(*failed), s.hop_proof()))
     return None
@@ -163,6 +163,8 @@ def _silent_gap(s: Scene) -> Diagnosis | None:
         return None
     if s.refused or s.log("cloud", JOIN_FAILED + "|Reconnection failed", s.struck_ns):
         return None
+    if s.zombies and not s.replaced:
+        return None  # the session without an owner explains the silence
     read = [r for r in s.history.all(ev.BridgeRead) if any(r.connected.values()) and r.t_ns >= s.struck_ns]
     proof = [at(s.history, r.t_ns, "bridge", "GetStatus says connected") for r in read[-1:]]
     status = ", though the bridge says connected" if read else ""

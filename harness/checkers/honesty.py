@@ -22,6 +22,7 @@ from harness.checkers.timeline import (
     at,
     first_frame,
     first_index_after,
+    observed_end_ns,
     spoken,
     spoken_times,
     subtract,
@@ -79,7 +80,11 @@ def _resumes_budget(history: History) -> float | None:
 
 
 def uncaptioned(history: History, speaker: int, within_s: float) -> list[Span]:
-    """Return the stretches of speech of which no word became a final at app-in within ``within_s``."""
+    """Return the stretches of speech of which no word became a final at app-in within ``within_s``.
+
+    A stretch lasts until captions come again; if none do, it ends a pause after its last word (or with the record):
+    so long the wearer still waits for that word.
+    """
     said = spoken(history, speaker)
     said = said[spoken_times(history, said) <= talk_end_ns(history)]
     words = whole_words(said)
@@ -95,12 +100,13 @@ def uncaptioned(history: History, speaker: int, within_s: float) -> list[Span]:
     for i in range(len(words)):
         paused = i > 0 and start_ns[i] - end_ns[i - 1] > PAUSE_NS
         if open_at is not None and (paused or not late[i]):
-            spans.append(Span(int(start_ns[open_at]), int(end_ns[i - 1])))
+            waited_ns = int(end_ns[i - 1]) + PAUSE_NS
+            spans.append(Span(int(start_ns[open_at]), waited_ns if late[i] else min(waited_ns, int(came_ns[i]))))
             open_at = None
         if late[i] and open_at is None:
             open_at = i
     if open_at is not None:
-        spans.append(Span(int(start_ns[open_at]), int(end_ns[-1])))
+        spans.append(Span(int(start_ns[open_at]), min(int(end_ns[-1]) + PAUSE_NS, observed_end_ns(history))))
     return spans
 
 
@@ -174,18 +180,22 @@ def _status(message: ev.PhoneMessage) -> str:
 
 
 def _health(history: History) -> Iterator[Span]:
-    since: dict[str, tuple[int, int]] = {}
+    """Not fine, or no answer: from that reading to the next fine one, at most as long as a reading is fresh.
+
+    An unanswered reading of a cloud is over when a phone's socket opens: then the cloud answers again.
+    """
+    opened = [e.t_ns for e in history.all(ev.PhoneSocketOpen)]
+    reads: dict[str, list[ev.HealthRead]] = {}
     for e in history.all(ev.HealthRead):
-        fine = e.answered and e.says_fine
-        if e.component in since:
-            first_ns, last_ns = since[e.component]
-            if fine or e.t_ns - last_ns > HEALTH_STALE_NS:
-                yield Span(first_ns, min(e.t_ns, last_ns + HEALTH_STALE_NS), f"health of {e.component}")
-                del since[e.component]
-        if not fine:
-            since[e.component] = (since.get(e.component, (e.t_ns, 0))[0], e.t_ns)
-    for component, (first_ns, last_ns) in since.items():
-        yield Span(first_ns, last_ns + HEALTH_STALE_NS, f"health of {component}")
+        reads.setdefault(e.component, []).append(e)
+    for component, own in reads.items():
+        for read, after in zip(own, [*own[1:], None], strict=True):
+            if read.answered and read.says_fine:
+                continue
+            ends = [read.t_ns + HEALTH_STALE_NS, *([after.t_ns] if after else [])]
+            if not read.answered and component.startswith("cloud"):
+                ends += [t_ns for t_ns in opened if t_ns > read.t_ns]
+            yield Span(read.t_ns, min(ends), f"health of {component}")
 
 
 def said_fine(history: History, person: str, piece: Span) -> Iterator[Evidence]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness import events as ev
-from harness.checkers.checklist import refusals
+from harness.checkers.checklist import refusals, replacements
 from harness.checkers.hearing import Hearing, HopState, hop_states
 from harness.checkers.timeline import anchors, at, fault_windows, of_log
 from harness.checkers.verdict import Evidence, Outcome, Verdict
@@ -90,6 +90,11 @@ class Scene:
     def refused(self) -> list[ev.LogLine]:
         """Log lines that refuse a join because a session exists; the cloud's own word for it comes second."""
         return refusals(self.history)
+
+    @cached_property
+    def replaced(self) -> list[ev.LogLine]:
+        """Log lines that show a session being replaced."""
+        return replacements(self.history)
 
     def fresh_when(self, line: ev.LogLine) -> bool:
         """Tell whether the cloud process that lived at ``line`` had neither joined nor reconnected anybody before."""

@@ -1,0 +1,204 @@
+"""Preconditions, the outcome of a whole run, recovery and checklist."""
+
+import time
+
+import numpy as np
+import pytest
+
+from harness import events as ev
+from harness.checkers import Outcome, judge
+from harness.checkers import judging as judging_module
+from harness.frames import FRAME, Flag, Hop
+from harness.history import History
+from harness.tests.histories import ALICE, EPOCH_S, GUARANTEES, at, green, log, ns
+
+
+def _lag(ms, seconds, proc="ears"):
+    return at(seconds, ev.Lag(lag_ms=ms), proc)
+
+
+def _gate(outcome):
+    gate = ev.Gate(user="alice@x", outcome=outcome, promised=True, detail="")
+    return green().drop(ev.Gate).add(at(7, gate))
+
+
+def _held(*, healed):
+    draft = green().add(
+        at(6.2, ev.Injecting(number=2, fault="Pause(phone)", target="phone", blast=(), held=True)),
+        at(6.3, ev.Injected(number=2, fault="Pause(phone)", proof="state T", stops=("phone-alice-1",))),
+    )
+    return draft.add(at(8.3, ev.Healed(number=2, fault="Pause(phone)", proof="state S"))) if healed else draft
+
+
+def _fault_failed():
+    draft = green().drop(ev.Injected)
+    return draft.add(at(6.2, ev.FaultFailed(number=1, fault="Vanish(cloud)", reason="pid 11 lives")))
+
+
+def _silent_during_the_impact():
+    draft = green()
+    draft.talks[ALICE] = [(1.9, 6.0), (12.2, 14.0)]
+    return draft
+
+
+@pytest.mark.parametrize(
+    ("draft", "word"),
+    [
+        (green().drop(ev.SteadyReached).add(at(6, ev.SteadyFailed(reason="1 of 2", flowed=True))), "not steady"),
+        (green().drop(ev.SteadyReached), "none was recorded"),
+        (_fault_failed(), "has no proof: pid 11 lives"),
+        (green().drop(ev.Injected), "never proved that it landed"),
+        (_held(healed=False), "never healed"),
+        (_gate("none"), "no zombie made: the bridge holds no session"),
+        (_gate("no-answer"), "no zombie made: the bridge gave no answer"),
+        (green().add(_lag(700, 5)), "ears itself was 700 ms late"),
+        (green().drop(ev.Declared), "cut short at 15.5 s"),
+        (green().drop(ev.RunEnded), "cut short"),
+        (green().add(at(5, ev.StoryRaised(error="KeyError: x"))), "the story failed: KeyError: x"),
+        (_silent_during_the_impact(), "nobody spoke during the impact"),
+        (
+            green().add(at(5, ev.ComponentExited(
+                component="bridge", identity="pid 10", exit_text="killed: out of memory", by_us=False, machine=True,
+            ))),
+            "the machine ended bridge",
+        ),
+    ],
+)  # fmt: skip
+def test_failed_precondition_makes_the_run_unknown(draft, word):
+    judgement = judge(draft.history())
+    assert judgement.outcome is Outcome.UNKNOWN
+    assert any(word in why for why in judgement.preconditions), judgement.preconditions
+
+
+def test_precondition_outweighs_broken_flow():
+    judgement = judge(green().never_recovers().add(_lag(700, 10)).history())
+    assert judgement.verdict("resumes").outcome is Outcome.BROKEN
+    assert judgement.outcome is Outcome.UNKNOWN
+
+
+def test_damage_counts_in_spite_of_lag():
+    draft = green().add(_lag(700, 5))
+    draft.flags = [(Hop.CLOUD_IN, 3.0, 4.0, Flag.CORRUPT)]
+    assert judge(draft.history()).outcome is Outcome.BROKEN
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        green().add(_lag(400, 5)),
+        green().add(_lag(2000, 0.9)),  # before anything that is judged
+        green().add(_lag(700, 15.4)),  # during the teardown
+        _held(healed=True).add(_lag(2000, 8.35, "phone-alice-1")),
+    ],
+)
+def test_lag_that_does_not_matter(draft):
+    assert judge(draft.history()).preconditions == ()
+
+
+def test_lag_of_another_process_during_a_pause_matters():
+    assert judge(_held(healed=True).add(_lag(2000, 8.35, "ears")).history()).outcome is Outcome.UNKNOWN
+
+
+def test_gate_of_a_control_promises_nothing():
+    draft = green().drop(ev.Gate)
+    draft.add(at(7, ev.Gate(user="alice@x", outcome="none", promised=False, detail="")))
+    assert judge(draft.history()).outcome is Outcome.HOLDS
+
+
+def test_machine_fault_is_marked():
+    judgement = judge(green().add(at(5, ev.StoryRaised(error="port taken", machine=True))).history())
+    assert judgement.machine_fault
+    assert judgement.outcome is Outcome.UNKNOWN
+
+
+def test_alive_is_judged_undeclared_and_a_death_stands():
+    """A part that dies after it was ready is broken, also when it kept the run from getting steady."""
+    draft = green().declare().drop(ev.SteadyReached)
+    draft.add(at(5, ev.SteadyFailed(reason="no caption", flowed=True)))
+    draft.add(at(4, ev.ComponentExited(component="bridge", identity="pid 10", exit_text="exited 2", by_us=False)))
+    assert judge(draft.history()).outcome is Outcome.BROKEN
+
+
+def test_checker_that_raises_is_unknown(monkeypatch):
+    def raises(_history, _params):
+        raise ValueError("five is not a hop")
+
+    monkeypatch.setattr(judging_module, "CHECKERS", {**judging_module.CHECKERS, "clean": raises})
+    judgement = judge(green().history())
+    assert judgement.outcome is Outcome.UNKNOWN
+    assert "ValueError: five is not a hop" in judgement.verdict("clean").because
+
+
+def test_unknown_guarantee_is_unknown():
+    judgement = judge(green().declare(ev.CheckSpec("wonderful")).history())
+    assert judgement.outcome is Outcome.UNKNOWN
+
+
+def test_recovery_times():
+    times = judge(green().history()).recovery.times
+    assert times["injected_s"] == pytest.approx(6.1)
+    assert times["anchor_s"] == pytest.approx(8.6)
+    assert times["first_cloud_in_s"] == pytest.approx(9.04, abs=0.03)
+    assert times["first_bridge_out_s"] is None
+    assert times["anchor_to_recovered_s"] == pytest.approx(1.43)
+    assert times["injected_to_recovered_s"] == pytest.approx(3.93)
+    assert times["outage_s"] == pytest.approx(4.2)
+    assert all(key.endswith("_s") for key in times)
+
+
+def test_recovery_lines_say_what_was_not_seen():
+    lines = "\n".join(judge(green().never_recovers().history()).recovery.lines)
+    assert "bridge-out              not observed" in lines
+    assert "cloud-in                silent" in lines
+    assert "no good caption after the fault" in lines
+
+
+def test_checklist_only_when_declared():
+    assert judge(green().history()).checklist == ()
+    answers = judge(green().declare(*GUARANTEES, checklist=True).history()).checklist
+    assert [a.answer for a in answers] == ["yes"] * 6, answers
+
+
+def test_checklist_of_a_refusal():
+    draft = green().never_recovers().declare(*GUARANTEES, checklist=True)
+    draft.drop(ev.LogLine, lambda e: "Replacing" in e.text)
+    draft.add(log(8.7, "bridge", '{"message":"Session already exists for user"}', 9))
+    answers = judge(draft.history()).checklist
+    assert [a.answer for a in answers] == ["no", "no", "no", "no", "no", "yes"], answers
+
+
+def test_checklist_without_zombie_or_logs():
+    draft = green().declare(*GUARANTEES, checklist=True).drop(ev.LogLine).drop(ev.Gate)
+    answers = judge(draft.history()).checklist
+    assert [a.answer for a in answers[:3]] == ["not applicable", "not observable", "not applicable"]
+
+
+def test_replacement_shows_as_a_closed_session_between_join_and_success():
+    draft = green().declare(*GUARANTEES, checklist=True).drop(ev.LogLine)
+    lines = ("JoinRoom request: userId=a", "Closing room session for user a", "Successfully joined room: userId=a")
+    draft.add(*(log(8.7 + i / 100, "bridge", text, i) for i, text in enumerate(lines)))
+    assert judge(draft.history()).checklist[2].answer == "yes"
+
+
+def test_every_truncation_is_judged():
+    """A run cut off anywhere after its first event is UNKNOWN or BROKEN, never a pass and never an exception."""
+    whole = green().history()
+    for count in range(1, len(whole.events) - 1):
+        end_ns = whole.events[count - 1].t_ns
+        cut = History.of(whole.events[:count], whole.frames[whole.frames["t_ns"] <= end_ns])
+        assert judge(cut).outcome is not Outcome.HOLDS
+
+
+def test_judging_is_fast():
+    """10^5 frames in less than a second (the budget of one run; measured about a tenth of it)."""
+    draft = green()
+    index = np.arange(70, 25_000, dtype=np.uint32)
+    rows = np.zeros(len(index) * 4, FRAME)
+    for n, hop in enumerate((Hop.PHONE_OUT, Hop.SFU, Hop.CLOUD_IN, Hop.STT_IN)):
+        part = rows[n * len(index) : (n + 1) * len(index)]
+        part["t_ns"] = ns(EPOCH_S) + (index.astype(np.int64) + 1 + n) * 20_000_000
+        part["index"], part["speaker"], part["hop"] = index, ALICE, int(hop)
+    history = History.of(draft.events, rows)
+    before = time.process_time()
+    judge(history)
+    assert time.process_time() - before < 1.0

@@ -1,0 +1,140 @@
+"""Each family names its incident from the evidence it needs, and nothing is named in a green run."""
+
+import json
+
+import pytest
+
+from harness import events as ev
+from harness.checkers import judge
+from harness.checkers.hearing import Hearing, first_silent_hop, hop_states
+from harness.frames import Flag, Hop
+from harness.tests.histories import ALICE, Draft, at, audio_status, green, log, ns
+
+REFUSED = '{"message":"Session already exists for user","error":"session already exists for this user"}'
+
+
+def broken(hop: str = "cloud-in") -> Draft:
+    draft = green().never_recovers(hop)
+    return draft.drop(ev.LogLine) if draft.history().all(ev.LogLine) else draft
+
+
+def incidents(draft: Draft) -> list[str]:
+    return [d.incident for d in judge(draft.history()).diagnosis]
+
+
+def without_zombie(draft: Draft) -> Draft:
+    return draft.drop(ev.Gate).add(at(7, ev.Gate(user="alice@x", outcome="none", promised=False, detail="")))
+
+
+def test_green_run_has_no_diagnosis_and_no_finding():
+    judgement = judge(green().history())
+    assert judgement.diagnosis == ()
+    assert judgement.findings == ()
+
+
+def test_zombie_first_connect_by_refusal():
+    found = judge(broken().add(log(8.66, "bridge", REFUSED, 9)).history()).diagnosis
+    assert found[0].incident == "zombie-first-connect"
+    assert "fresh cloud's first JoinRoom was refused" in found[0].because
+    assert "logs/bridge.log:9" in {e.where for e in found[0].evidence}
+
+
+def test_zombie_first_connect_by_gate_alone():
+    assert incidents(broken())[0] == "zombie-first-connect"
+
+
+def test_refusal_on_a_reconnection_is_another_incident():
+    draft = broken().add(log(8.62, "cloud", "Reconnect: bridge status"), log(8.66, "bridge", REFUSED, 9))
+    assert incidents(draft)[0] == "join-refused-existing-session"
+
+
+def test_cloud_that_had_joined_before_is_not_fresh():
+    draft = broken().add(log(8.62, "cloud", "Joined LiveKit room"), log(8.66, "bridge", REFUSED, 9))
+    assert incidents(draft)[0] == "join-refused-existing-session"
+
+
+def test_ack_hides_audio_failure_comes_second():
+    draft = broken().add(log(8.66, "bridge", REFUSED), log(8.67, "cloud", "JoinRoom returned failure"))
+    assert incidents(draft)[:2] == ["zombie-first-connect", "ack-hides-audio-failure"]
+    assert "ack-hides-audio-failure" not in incidents(draft.add(audio_status(8.9, "unavailable")))
+
+
+def test_getstatus_missing_is_secondary_when_broken_and_a_finding_when_green():
+    line = log(8.62, "cloud", 'GetStatus threw {"error":"this.client.getStatus is not a function"}', 7)
+    assert incidents(broken().add(line))[-1] == "getstatus-missing"
+    judgement = judge(green().add(line).history())
+    assert judgement.diagnosis == ()
+    assert [d.incident for d in judgement.findings] == ["getstatus-missing"]
+
+
+CASES = [
+    ("sfu-down-at-join", "cloud-in", [log(8.66, "cloud", 'JoinRoom returned failure {"error":"failed to connect to room"}')]),
+    ("bridge-restart-slower-than-retry", "cloud-in", [log(8.66, "cloud", "Reconnection failed")]),
+    ("kicked-agent-unnoticed", "cloud-in", [log(8.66, "bridge", "Disconnected from LiveKit room: alice")]),
+    (
+        "agent-kicked-by-other-environment", "cloud-in",
+        [
+            log(8.66, "bridge", "Disconnected from LiveKit room: alice"),
+            at(0.2, ev.ComponentStarted(component="bridge-staging", identity="pid 20")),
+        ],
+    ),
+    ("silent-audio-gap", "cloud-in", []),
+    ("stt-close-not-recreated", "stt-in", [at(8.5, ev.SttClosed(conn=1, code=1006, by="stt", reason=""), "ears")]),
+    ("app-runs-but-deaf", "app-in", []),
+    ("phone-fails-room-rejoin", "sfu", []),
+    ("unnamed", "stt-out", []),
+    ("bridge-panic-closed-channel", "cloud-in", [log(8.66, "bridge", "panic: send on closed channel")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("incident", "hop", "events"), CASES, ids=[c[0] for c in CASES])
+def test_family(incident, hop, events):
+    draft = without_zombie(broken(hop)).add(*events)
+    assert incidents(draft)[0] == incident
+
+
+def test_phone_without_a_room():
+    draft = without_zombie(broken("sfu"))
+    draft.flags = [(Hop.PHONE_OUT, 6.2, 99.0, Flag.NO_ROOM)]
+    found = judge(draft.history()).diagnosis[0]
+    assert found.incident == "phone-fails-room-rejoin"
+    assert "phone-out silent (no room)" in found.evidence[-1].text
+
+
+def test_microphone_that_stayed_off():
+    draft = without_zombie(broken("sfu"))
+    draft.flags = [(Hop.PHONE_OUT, 6.2, 99.0, Flag.MIC_OFF)]
+    assert incidents(draft)[0] == "mic-state-lost-while-away"
+
+
+def test_app_that_was_not_called_again():
+    draft = without_zombie(broken("stt-in")).drop(ev.AppWebhook).drop(ev.EarHearing)
+    draft.silent["cloud-in"] = [(6.0, 99.0)]
+    assert incidents(draft)[0] == "apps-not-restarted-on-reconnect"
+
+
+def test_swapped_bytes():
+    draft = green()
+    draft.flags = [(Hop.CLOUD_IN, 3.0, 4.0, Flag.SWAPPED)]
+    assert incidents(draft)[0] == "pcm-byte-order"
+
+
+def test_keepalives_as_health():
+    draft = without_zombie(broken())
+    draft.add(at(10, ev.SttKeepalive(conn=1), "ears"))
+    assert "stt-keepalive-false-health" not in incidents(draft)
+    draft.add(at(10, ev.HealthRead(component="cloud", answered=True, says_fine=True, answer=json.dumps({"ok": 1}))))
+    assert "stt-keepalive-false-health" in incidents(draft)
+
+
+def test_first_silent_hop():
+    history = green().never_recovers("stt-in").history()
+    assert first_silent_hop(history, ns(8.6)).hop == "stt-in"
+    assert first_silent_hop(history, ns(2), speaker=ALICE, until_ns=ns(5)) is None
+    assert {s.hop: s.state for s in hop_states(history, ns(8.6))}["bridge-out"] is Hearing.UNOBSERVED
+
+
+def test_deaf_ear_is_never_blamed():
+    draft = green().never_recovers("sfu").add(at(6.2, ev.EarDeaf(hop="sfu", reason="listener reconnects"), "ears"))
+    assert {s.hop: s.state for s in hop_states(draft.history(), ns(8.6))}["sfu"] is Hearing.DEAF
+    assert first_silent_hop(draft.history(), ns(8.6)).hop == "cloud-in"
