@@ -46,7 +46,7 @@ def _zombie_first_connect(s: Scene) -> Diagnosis | None:
         why = f"a fresh cloud's first JoinRoom was refused: a session without an owner was in the bridge{zombie}"
         return Diagnosis("zombie-first-connect", why, (*s.zombies, *s.proof(*refused), s.hop_proof()))
     failed = s.log("cloud", JOIN_FAILED, s.struck_ns)
-    if s.zombies and s.silent_from in {"bridge-out", "cloud-in", "stt-in"} and not s.replaced:
+    if s.zombies and s.silent_from in {"bridge-out", "cloud-in", "stt-in"} and not (s.refused or s.replaced):
         why = "the gate saw a session without an owner, and no audio came out of the bridge after that"
         return Diagnosis("zombie-first-connect", why, (*s.zombies, *s.proof(*failed), s.hop_proof()))
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -30,20 +31,20 @@ def ns(seconds: float) -> int:
     return START_NS + round(seconds * 1e9)
 
 
-def at(seconds: float, event: ev.Event, proc: str = "rig") -> ev.Event:
+def at(seconds: float, event: ev.Event, proc: str = "rig") -> Any:
     return msgspec.structs.replace(event, t_ns=ns(seconds), run="r1", proc=proc)
 
 
-def ack(seconds: float, person: str = "alice") -> ev.Event:
+def ack(seconds: float, person: str = "alice") -> Any:
     body = json.dumps({"type": "connection_ack", "livekit": {"url": "ws://x", "token": "***"}})
     return at(seconds, ev.PhoneMessage(person=person, type="connection_ack", body=body), f"phone-{person}-1")
 
 
-def log(seconds: float, component: str, text: str, line: int = 1) -> ev.Event:
+def log(seconds: float, component: str, text: str, line: int = 1) -> Any:
     return at(seconds, ev.LogLine(component=component, line=line, text=text))
 
 
-def audio_status(seconds: float, status: str, person: str = "alice") -> ev.Event:
+def audio_status(seconds: float, status: str, person: str = "alice") -> Any:
     body = json.dumps({"type": "audio_status", "status": status})
     return at(seconds, ev.PhoneMessage(person=person, type="audio_status", body=body), f"phone-{person}-1")
 
@@ -52,7 +53,7 @@ def audio_status(seconds: float, status: str, person: str = "alice") -> ev.Event
 class Draft:
     """A run being written: its events, who talks when, and where speech is lost."""
 
-    events: list[ev.Event]
+    events: list[Any]
     talks: dict[int, list[tuple[float, float]]]
     silent: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Hop -> when (by the time of speaking) nothing arrives there nor later."""
@@ -60,7 +61,7 @@ class Draft:
     finals: list[tuple[float, list[int]]] = field(default_factory=list)
     """More finals at app-in."""
 
-    def drop(self, kind: type[ev.Event], where: Callable[[ev.Event], bool] = lambda _: True) -> Draft:
+    def drop(self, kind: type[ev.Event], where: Callable[[Any], bool] = lambda _: True) -> Draft:
         before = len(self.events)
         self.events = [e for e in self.events if not (isinstance(e, kind) and where(e))]
         assert len(self.events) < before, f"no {kind.__name__} to drop"
@@ -80,7 +81,7 @@ class Draft:
         self.silent.clear()
         late = {ev.PhoneDialing, ev.PhoneSocketOpen, ev.PhoneMessage, ev.EarDeaf, ev.EarHearing, ev.Anchor}
         self.events = [e for e in self.events if not (type(e) in late and e.t_ns > ns(6))]
-        self.events = [e for e in self.events if not (type(e) in {ev.ComponentExited} and e.t_ns < ns(15))]
+        self.events = [e for e in self.events if not (isinstance(e, ev.ComponentExited) and e.t_ns < ns(15))]
         first = self.events.pop(0)
         self.events.insert(0, msgspec.structs.replace(first, baseline=baseline))
         return self.add(at(1.06, ev.Anchor(person="alice", name="socket open", moment_ns=ns(1.05))))
@@ -96,14 +97,15 @@ class Draft:
         )  # fmt: skip
 
     def history(self) -> History:
-        frames, finals = [], []
+        frames: list[np.ndarray] = []
+        finals: list[Any] = []
         for speaker, talks in self.talks.items():
             indices = np.concatenate([np.arange(_index(a), _index(b)) for a, b in talks])
             finals += self._hear(frames, speaker, indices)
         finals += [_caption("app-in", t, ALICE, words) for t, words in self.finals]
         return History.of([*self.events, *finals], np.concatenate(frames))
 
-    def _hear(self, frames: list, speaker: int, indices: np.ndarray) -> list[ev.Event]:
+    def _hear(self, frames: list[np.ndarray], speaker: int, indices: np.ndarray) -> list[Any]:
         heard = indices
         for hop, latency_s in PATH.items():
             name = hop.name.lower().replace("_", "-")
@@ -117,8 +119,8 @@ class Draft:
             frames.append(rows)
         return self._finals(speaker, heard)
 
-    def _finals(self, speaker: int, heard: np.ndarray) -> list[ev.Event]:
-        found: list[ev.Event] = []
+    def _finals(self, speaker: int, heard: np.ndarray) -> list[Any]:
+        found: list[Any] = []
         got = set(heard.tolist())
         for utterance in sorted({int(i) // UTTERANCE_FRAMES for i in got}):
             end = utterance * UTTERANCE_FRAMES + 50

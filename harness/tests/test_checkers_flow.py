@@ -108,7 +108,7 @@ def test_baseline_that_never_gets_steady_is_broken():
     draft.add(at(14, ev.StoryRaised(error="not steady")))
     judgement = judge(draft.history())
     assert judgement.outcome is Outcome.BROKEN
-    assert "captions never flowed" in judgement.verdict("resumes").because
+    assert "captions never flowed" in judgement.verdicts[0].because
 
 
 # --- Honest ---------------------------------------------------------------------------------------------------------
@@ -116,7 +116,8 @@ def test_baseline_that_never_gets_steady_is_broken():
 
 def test_honest_broken_names_what_said_fine():
     draft = green().never_recovers()
-    draft.add(*(at(9.0 + i, ev.HealthRead(component="cloud", answered=True, says_fine=True, answer="")) for i in (1, 2)))
+    fine = ev.HealthRead(component="cloud", answered=True, says_fine=True, answer="")
+    draft.add(at(10, fine), at(11, fine))
     verdict = check_honest(draft.history(), SIX)
     assert verdict.outcome is Outcome.BROKEN, verdict
     said = " ".join(e.text for e in verdict.evidence)
@@ -153,7 +154,8 @@ def test_told_is_withdrawn_by_a_later_caption():
 
 def test_honest_holds_when_health_says_so():
     draft = green().never_recovers()
-    draft.add(*(at(8.6 + i, ev.HealthRead(component="cloud", answered=True, says_fine=False, answer="")) for i in range(7)))
+    unwell = ev.HealthRead(component="cloud", answered=True, says_fine=False, answer="")
+    draft.add(*(at(8.6 + i, unwell) for i in range(7)))
     assert check_honest(draft.history(), SIX).outcome is Outcome.HOLDS
 
 

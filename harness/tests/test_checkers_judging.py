@@ -72,7 +72,7 @@ def test_failed_precondition_makes_the_run_unknown(draft, word):
 
 def test_precondition_outweighs_broken_flow():
     judgement = judge(green().never_recovers().add(_lag(700, 10)).history())
-    assert judgement.verdict("resumes").outcome is Outcome.BROKEN
+    assert judgement.verdicts[0].outcome is Outcome.BROKEN
     assert judgement.outcome is Outcome.UNKNOWN
 
 
@@ -126,7 +126,7 @@ def test_checker_that_raises_is_unknown(monkeypatch):
     monkeypatch.setattr(judging_module, "CHECKERS", {**judging_module.CHECKERS, "clean": raises})
     judgement = judge(green().history())
     assert judgement.outcome is Outcome.UNKNOWN
-    assert "ValueError: five is not a hop" in judgement.verdict("clean").because
+    assert "ValueError: five is not a hop" in judgement.verdicts[-1].because
 
 
 def test_unknown_guarantee_is_unknown():

@@ -53,7 +53,9 @@ def test_intact_names_the_first_hop_of_the_path():
     assert verdict.evidence[0].where == "cloud-in"
 
 
-@pytest.mark.parametrize(("what", "outcome"), [("corrupt", Outcome.BROKEN), ("stray", Outcome.BROKEN), ("cut", Outcome.HOLDS)])
+@pytest.mark.parametrize(
+    ("what", "outcome"), [("corrupt", Outcome.BROKEN), ("stray", Outcome.BROKEN), ("cut", Outcome.HOLDS)]
+)
 def test_intact_by_events(what, outcome):
     draft = green().add(at(4, ev.Damaged(hop="sfu", what=what, count=3), "ears"))
     assert check_intact(draft.history(), {}).outcome is outcome

@@ -68,7 +68,7 @@ def test_getstatus_missing_is_secondary_when_broken_and_a_finding_when_green():
 
 
 CASES = [
-    ("sfu-down-at-join", "cloud-in", [log(8.66, "cloud", 'JoinRoom returned failure {"error":"failed to connect to room"}')]),
+    ("sfu-down-at-join", "cloud-in", [log(8.66, "cloud", "JoinRoom returned failure failed to connect to room")]),
     ("bridge-restart-slower-than-retry", "cloud-in", [log(8.66, "cloud", "Reconnection failed")]),
     ("kicked-agent-unnoticed", "cloud-in", [log(8.66, "bridge", "Disconnected from LiveKit room: alice")]),
     (
@@ -129,7 +129,9 @@ def test_keepalives_as_health():
 
 def test_first_silent_hop():
     history = green().never_recovers("stt-in").history()
-    assert first_silent_hop(history, ns(8.6)).hop == "stt-in"
+    silent = first_silent_hop(history, ns(8.6))
+    assert silent is not None
+    assert silent.hop == "stt-in"
     assert first_silent_hop(history, ns(2), speaker=ALICE, until_ns=ns(5)) is None
     assert {s.hop: s.state for s in hop_states(history, ns(8.6))}["bridge-out"] is Hearing.UNOBSERVED
 
@@ -137,4 +139,6 @@ def test_first_silent_hop():
 def test_deaf_ear_is_never_blamed():
     draft = green().never_recovers("sfu").add(at(6.2, ev.EarDeaf(hop="sfu", reason="listener reconnects"), "ears"))
     assert {s.hop: s.state for s in hop_states(draft.history(), ns(8.6))}["sfu"] is Hearing.DEAF
-    assert first_silent_hop(draft.history(), ns(8.6)).hop == "cloud-in"
+    silent = first_silent_hop(draft.history(), ns(8.6))
+    assert silent is not None
+    assert silent.hop == "cloud-in"
