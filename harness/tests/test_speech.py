@@ -44,7 +44,9 @@ def swap(audio: bytes) -> bytes:
 
 def hear(*chunks: bytes) -> Heard:
     decoder = Decoder()
-    return joined([*[decoder.feed(chunk) for chunk in chunks], decoder.finish()])
+    parts = [*[decoder.feed(chunk) for chunk in chunks], decoder.finish()]
+    assert all(part.stray_bytes >= 0 for part in parts)
+    return joined(parts)
 
 
 def rows(heard: Heard) -> list[tuple[int, int, Damage, int]]:
