@@ -49,16 +49,21 @@ def replacements(history: History) -> list[ev.LogLine]:
     told = [line for line in history.all(ev.LogLine) if REPLACED in line.text.lower()]
     if told:
         return told
-    found, joining = [], False
+    found: list[ev.LogLine] = []
+    closed: ev.LogLine | None = None
+    joining = False
     for line in history.all(ev.LogLine):
         if not line.component.startswith("bridge"):
             continue
         if line.text.startswith("JoinRoom request"):
-            joining = True
-        elif "Successfully joined room" in line.text:
+            joining, closed = True, None
+        elif REFUSED in line.text.lower() or line.text.startswith("LeaveRoom request"):
             joining = False
         elif joining and "Closing room session for user" in line.text:
-            found.append(line)
+            closed = line
+        elif joining and "Successfully joined room" in line.text:
+            found += [closed] if closed else []
+            joining = False
     return found
 
 

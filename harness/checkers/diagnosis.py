@@ -181,7 +181,8 @@ def _getstatus_missing(s: Scene) -> Diagnosis | None:
 
 
 def _refusal_survived(s: Scene) -> Diagnosis | None:
-    if not s.refused:
+    resumed = s.verdicts.get("resumes")
+    if not s.refused or resumed is None or resumed.outcome is not Outcome.HOLDS:
         return None
     why = "the bridge refused a JoinRoom because a session was there; captions came back all the same"
     return Diagnosis("join-refused-existing-session", why, s.proof(*s.refused))

@@ -34,6 +34,8 @@ from harness.history import History
 from harness.speech import UTTERANCE_FRAMES, UTTERANCE_WORDS, WORD_FRAMES
 
 NAME = "bounded_loss"
+EDGE_NS = 1_000
+"""Moments of frames are told to the nanosecond before or after the frame's edge."""
 STEADY, IMPACT = "while steady", "during the impact"
 
 
@@ -86,7 +88,7 @@ def lost_in(history: History, speaker: int, person: str, spans: list[Span], *, s
     """
     said = spoken(history, speaker)
     times = spoken_times(history, said)
-    inside = _inside(times, spans)
+    inside = _inside(times - FRAME_NS, times, spans, straddling=straddling)
     heard = np.concatenate([_whole(history, hop, speaker) for hop in (Hop.CLOUD_IN, Hop.STT_IN)])
     lost_frames = np.setdiff1d(said[inside], heard)
     words = _owed_words(history, said, spans, straddling=straddling)
@@ -102,10 +104,16 @@ def _whole(history: History, hop: Hop, speaker: int) -> Indices:
     return whole
 
 
-def _inside(times: Indices, spans: list[Span]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    inside = np.zeros(len(times), np.bool_)
+def _inside(
+    begin_ns: Indices, end_ns: Indices, spans: list[Span], *, straddling: bool
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Tell which stretches of speech lie wholly in a span or, if ``straddling``, touch one."""
+    inside = np.zeros(len(begin_ns), np.bool_)
     for span in spans:
-        inside |= (times >= span.start_ns) & (times <= span.end_ns)
+        if straddling:
+            inside |= (end_ns > span.start_ns) & (begin_ns < span.end_ns - EDGE_NS)
+        else:
+            inside |= (begin_ns + EDGE_NS >= span.start_ns) & (end_ns <= span.end_ns)
     return inside
 
 
@@ -116,13 +124,7 @@ def _owed_words(history: History, said: Indices, spans: list[Span], *, straddlin
     finished = np.isin(utterance, finished_utterances(said))
     begin_ns = spoken_times(history, first_frame(words)) - FRAME_NS
     due_ns = spoken_times(history, utterance * UTTERANCE_FRAMES + FINAL_AFTER_FRAMES - 1)
-    within = np.zeros(len(words), np.bool_)
-    for span in spans:
-        if straddling:
-            within |= (due_ns >= span.start_ns) & (begin_ns <= span.end_ns)
-        else:
-            within |= (begin_ns >= span.start_ns) & (due_ns <= span.end_ns)
-    found: Indices = words[finished & within]
+    found: Indices = words[finished & _inside(begin_ns, due_ns, spans, straddling=straddling)]
     return found
 
 

@@ -90,7 +90,8 @@ def _lines(
     if times["outage_s"] is not None:
         lines.append(_line("outage", times["outage_s"], "from the last good caption to the next"))
     elif windows:
-        lines.append(_line("outage", None, "", none="no good caption after the fault"))
+        none = "no good caption after the fault" if times["next_good_s"] is None else "no caption before the fault"
+        lines.append(_line("outage", None, "", none=none))
     return lines
 
 

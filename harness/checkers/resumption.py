@@ -123,7 +123,11 @@ def _without_anchor(history: History) -> list[Verdict]:
         closed = [e.t_ns for e in history.all(ev.PhoneSocketClosed) if e.person == person]
         closed += [e.t_ns for e in history.all(ev.PhoneDialing) if e.person == person]
         if opened and (not windows or max(opened) >= max(closed, default=0)):
-            if not known:
+            missed = history.last(ev.RecoveryMissed)
+            if not known and missed is not None:
+                why = f"{person} never came as far as the anchor of the story: {missed.reason}"
+                found.append(Verdict(NAME, Outcome.BROKEN, why))
+            elif not known:
                 why = f"no anchor was written for {person}, though the phone's socket was open"
                 found.append(Verdict(NAME, Outcome.UNKNOWN, why))
             continue

@@ -42,7 +42,7 @@ def timings_of(history: History) -> dict[str, float | None]:
     """Return where the wall time went, in seconds; None where it never happened.
 
     ``overhead_s`` is what the harness itself cost: the wall time less the stack's start, the steady windows, the waits
-    the story declares and the time to recover.
+    the story declares and the time to recover; None in a run that never recovered.
     """
     ready, ended = history.first(ev.StackReady), history.last(ev.RunEnded)
     wall_s = ended.took_s if ended else history.seconds(history.end_ns)
@@ -51,6 +51,8 @@ def timings_of(history: History) -> dict[str, float | None]:
     steady_s = sum(e.for_s for e in history.all(ev.SteadyReached))
     wait_s = sum(e.seconds for e in history.all(ev.DeclaredWait))
     recovered_s = _recovered_s(history)
+    owed = bool(anchors(history)) and recovered_s is None  # waiting in vain is the system's time, not ours
+    own_s = wall_s - (start_s or 0.0) - steady_s - wait_s - (recovered_s or 0.0)
     return {
         "stack_start_s": _rounded(start_s),
         "first_final_caption_s": _rounded(history.seconds(first.t_ns) if first else None),
@@ -58,7 +60,7 @@ def timings_of(history: History) -> dict[str, float | None]:
         "declared_wait_s": _rounded(wait_s),
         "anchor_to_recovered_s": _rounded(recovered_s),
         "wall_s": _rounded(wall_s),
-        "overhead_s": _rounded(wall_s - (start_s or 0.0) - steady_s - wait_s - (recovered_s or 0.0)),
+        "overhead_s": None if owed else _rounded(own_s),
     }
 
 

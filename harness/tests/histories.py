@@ -144,7 +144,7 @@ def _index(seconds: float) -> int:
     return max(0, round((seconds - EPOCH_S) / 0.02))
 
 
-def _caption(hop: str, seconds: float, speaker: int, words: list[int]) -> ev.Event:
+def _caption(hop: str, seconds: float, speaker: int, words: list[int]) -> Any:
     text = " ".join(word_text(speaker, w) for w in words)
     return at(seconds, ev.Caption(hop=hop, speaker=speaker, words=tuple(words), final=True, text=text), "ears")
 

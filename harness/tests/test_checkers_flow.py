@@ -85,6 +85,13 @@ def test_resumes_unknown_when_the_rig_wrote_no_anchor():
     assert check_resumes(green().drop(ev.Anchor).history(), SIX).outcome is Outcome.UNKNOWN
 
 
+def test_resumes_broken_when_the_anchor_was_awaited_in_vain():
+    """The socket opens, the ACK that the story counts from never comes."""
+    verdict = check_resumes(green().never_recovers().drop(ev.Anchor).history(), SIX)
+    assert verdict.outcome is Outcome.BROKEN
+    assert "never came as far as the anchor" in verdict.because
+
+
 def test_silence_of_our_app_is_not_the_clouds():
     """Called by the cloud, the app never dialed back: its ear is to blame."""
     draft = green().never_recovers("app-in").drop(ev.EarHearing)
@@ -237,6 +244,17 @@ def test_impact_has_its_own_budget():
     verdict = check_bounded_loss(green().history(), {"steady_ms": 0.0, "impact_ms": 3000.0})
     assert verdict.outcome is Outcome.BROKEN
     assert "during the impact" in verdict.because
+
+
+def test_loss_up_to_the_edge_of_steady_again_belongs_to_the_impact():
+    draft = green().drop(ev.SteadyAgain)
+    draft.silent["cloud-in"] = [(6.0, 9.0), (11.5, 12.0)]  # frame 574 is missing and ends at the edge
+    none = {"steady_ms": 0.0, "impact_ms": 6000.0}
+    for edge_ns, outcome in ((0, Outcome.HOLDS), (1, Outcome.HOLDS), (-20_000_000, Outcome.BROKEN)):
+        again = at(12.1, ev.SteadyAgain(person="alice", moment_ns=ns(12.0) + edge_ns))
+        history = draft.add(again).history()
+        draft.drop(ev.SteadyAgain)
+        assert check_bounded_loss(history, none).outcome is outcome
 
 
 def test_what_was_in_flight_belongs_to_the_impact():

@@ -180,6 +180,13 @@ def test_replacement_shows_as_a_closed_session_between_join_and_success():
     assert judge(draft.history()).checklist[2].answer == "yes"
 
 
+def test_session_closed_after_a_refusal_is_no_replacement():
+    draft = green().declare(*GUARANTEES, checklist=True).drop(ev.LogLine)
+    lines = ("JoinRoom request: userId=a", "Session already exists for user", "Closing room session for user a")
+    draft.add(*(log(8.7 + i / 100, "bridge", text, i) for i, text in enumerate(lines)))
+    assert judge(draft.history()).checklist[2].answer == "no"
+
+
 def test_every_truncation_is_judged():
     """A run cut off anywhere after its first event is UNKNOWN or BROKEN, never a pass and never an exception."""
     whole = green().history()

@@ -142,3 +142,8 @@ def test_deaf_ear_is_never_blamed():
     silent = first_silent_hop(draft.history(), ns(8.6))
     assert silent is not None
     assert silent.hop == "cloud-in"
+
+
+def test_refusal_that_captions_survived_is_a_finding():
+    draft = green().add(log(8.66, "bridge", REFUSED))
+    assert [d.incident for d in judge(draft.history()).findings] == ["join-refused-existing-session"]
