@@ -82,7 +82,7 @@ class Live:
             return since_ns
         gaps = np.flatnonzero(np.diff(late) != 1)
         begin = int(late[gaps[-1] + 1]) if len(gaps) else int(late[0])
-        return max(since_ns, self.epoch_ns + begin * FRAME_NS)
+        return max(since_ns, self.epoch_ns + begin * FRAME_NS + 1)  # 1 ns after the missing frame was spoken
 
     def spoken_ns(self, utterance: int) -> int:
         """Return when the first sample of an utterance was spoken."""
