@@ -132,6 +132,14 @@ def test_honest_broken_names_what_said_fine():
     assert "health of cloud said fine, 2 times" in said
 
 
+def test_honest_counts_to_the_end_of_the_record():
+    """A story that stops talking in silence, as soon as the budget is over, is still broken."""
+    draft = green().never_recovers()
+    draft.talks = {ALICE: [(1.9, 14.1)]}
+    draft.drop(ev.StoppedTalking).add(at(14.61, ev.StoppedTalking()))
+    assert check_honest(draft.history(), SIX).outcome is Outcome.BROKEN
+
+
 def test_honest_takes_the_budget_of_resumes():
     draft = green().never_recovers().declare(resumes(5))
     assert check_honest(draft.history(), {}).outcome is Outcome.BROKEN
@@ -237,6 +245,12 @@ def test_words_without_a_final_are_lost():
 def test_unfinished_last_utterance_owes_no_word():
     draft = green()
     draft.talks[ALICE] = [(1.9, 13.9)]  # ends within an utterance
+    assert check_bounded_loss(draft.history(), {"steady_ms": 0.0, "impact_ms": 6000.0}).outcome is Outcome.HOLDS
+
+
+def test_utterance_broken_off_while_steady_owes_no_word():
+    draft = green()
+    draft.talks[ALICE] = [(1.9, 4.3), (4.7, 14.0)]  # the first ends with its last word, before any silence
     assert check_bounded_loss(draft.history(), {"steady_ms": 0.0, "impact_ms": 6000.0}).outcome is Outcome.HOLDS
 
 
