@@ -27,7 +27,7 @@ BLIND = "cloud:no-getstatus"
 NO_LEAVE = "cloud:rejoin-without-leave"
 MUTE = "bridge:mute"
 ZOMBIE, REFUSED = "zombie-first-connect", "join-refused-existing-session"
-SILENT = {"resumes", "bounded_loss"}
+SILENT = {"Resumes", "Bounded loss"}
 """What breaks when captions never come back, though somebody was told."""
 
 CAUGHT = [
@@ -37,14 +37,14 @@ CAUGHT = [
     ("force-quit-restart-cloud[vanish]", [REFUSE, KEEP], SILENT, ZOMBIE),
     ("force-quit-restart-cloud[kill]", [REFUSE, KEEP], SILENT, ZOMBIE),
     ("force-quit-restart-cloud[restart]", [REFUSE, KEEP], SILENT, ZOMBIE),
-    ("force-quit-restart-cloud[vanish]", [REFUSE, HIDE], SILENT | {"honest"}, ZOMBIE),
+    ("force-quit-restart-cloud[vanish]", [REFUSE, HIDE], SILENT | {"Honest"}, ZOMBIE),
     ("kill-cloud[vanish]", [REFUSE], SILENT, ZOMBIE),
     ("kill-cloud[kill]", [REFUSE, KEEP], SILENT, ZOMBIE),
     ("zombie-on-first-connection", [REFUSE], SILENT, ZOMBIE),
     ("reconnect-within-grace[1001-6s]", [REFUSE, NO_LEAVE], SILENT, REFUSED),
     ("reconnect-within-grace[1006-14s]", [REFUSE, NO_LEAVE, BLIND], SILENT, REFUSED),
     ("reconnect-within-grace[1006-2s]", [BLIND], set(), "getstatus-missing"),
-    ("baseline", [MUTE], SILENT, "silent-audio-gap"),
+    ("baseline", [MUTE], {"Resumes"}, "silent-audio-gap"),
 ]
 """Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""
 

@@ -36,7 +36,7 @@ from harness.speech import UTTERANCE_FRAMES, UTTERANCE_WORDS, WORD_FRAMES
 NAME = "bounded_loss"
 EDGE_NS = 1_000
 """Moments of frames are told to the nanosecond before or after the frame's edge."""
-STEADY, IMPACT = "while steady", "during the impact"
+STEADY, IMPACT, ENDLESS = "while steady", "during the impact", "and was never steady again after the fault"
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,14 @@ def check_bounded_loss(history: History, params: Params) -> Verdict:
     found: list[Verdict] = []
     for speaker, person in sorted(history.speakers().items()):
         steady, hit = steady_spans(history, person), impacts(history, person)
+        # Without an end there is no total to compare with the budget: what is lost goes on being lost.
+        endless = not any(again.person == person for again in history.all(ev.SteadyAgain))
         for kind, when, budget_ms in (
-            (STEADY, steady, params["steady_ms"]), (IMPACT, hit, params["impact_ms"]),
-        ):  # fmt: skip
+            (STEADY, steady, params["steady_ms"]),
+            (ENDLESS if endless else IMPACT, hit, 0.0 if endless else params["impact_ms"]),
+        ):
             spans = [_owed(history, s) for s in when]
-            loss = lost_in(history, speaker, person, spans, straddling=kind == IMPACT)
+            loss = lost_in(history, speaker, person, spans, straddling=kind != STEADY)
             if loss.spoken_frames:
                 found.append(_verdict(history, speaker, loss, kind, budget_ms, spans))
     if not found:
