@@ -16,8 +16,11 @@ from harness.prove.plan import Case
 def append(proof: Path, case: Case, line: dict[str, Any]) -> None:
     """Append a verdict to the case's file; several provers may do so at once."""
     proof.mkdir(parents=True, exist_ok=True)
-    with (proof / f"{case.slug}.jsonl").open("ab") as file:
+    with (proof / f"{case.slug}.jsonl").open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        whole_bytes = file.read().rfind(b"\n") + 1
+        file.truncate(whole_bytes)  # a last line that was torn by a kill is no verdict
         file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
@@ -36,7 +39,7 @@ def lines_of(proof: Path, case: Case, tree: str) -> list[dict[str, Any]]:
 def table(proof: Path, cases: Sequence[Case], tree: str) -> str:
     """Return the plan's cases with n/n over all lines of the tree, as Markdown."""
     rows = [
-        f"Tree `{tree}`. n/n counts every verdict of this tree; UNKNOWN is not as expected; nothing is repeated to pass.",
+        f"Tree `{tree}`. n/n counts every verdict of this tree; UNKNOWN is not as expected; no run was made again.",
         "",
         "| case | defects | expected | as expected | otherwise | recovery s, median (max) | wall s, median (max) |",
         "|---|---|---|---|---|---|---|",

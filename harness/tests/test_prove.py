@@ -1,0 +1,253 @@
+"""Proving: which verdicts are missing, what is as expected, what is kept, how n/n is counted."""
+
+import asyncio
+import json
+import signal
+import subprocess
+
+import pytest
+
+from harness.errors import MachineError
+from harness.processes import look_at
+from harness.prove import running
+from harness.prove.__main__ import wanted
+from harness.prove.lines import append, lines_of, table
+from harness.prove.plan import Case, read_plan
+from harness.prove.running import Prover, busy_loops, deadline_ns, verdict_line
+from harness.prove.tree import tree_hash
+
+FIXED = Case("kill-cloud[vanish]", "HOLDS", 3)
+DEFECT = Case(
+    "kill-cloud[vanish]", "BROKEN", 2, ("bridge:refuse-existing-session",), ("Honest", "Resumes"),
+    "zombie-first-connect",
+)  # fmt: skip
+
+
+def said(outcome, *, broken=(), incident="", run=None):
+    facts = {
+        "scenario": "kill-cloud[vanish]", "outcome": outcome, "seed": 0, "run": run, "recovery": {},
+        "guarantees": [{"name": name, "outcome": "BROKEN", "because": "b"} for name in broken]
+        + [{"name": "Intact", "outcome": "HOLDS", "because": "b"}],
+        "diagnosis": [{"incident": incident}] if incident else [],
+    }  # fmt: skip
+    return json.dumps(facts) + "\n" + json.dumps({"summary": True}) + "\n"
+
+
+@pytest.fixture
+def prover(tmp_path, monkeypatch):
+    """A prover over an empty project, whose runs are what ``answers`` says."""
+    monkeypatch.setattr(running, "tree_hash", lambda _: "t1")
+    made = Prover(tmp_path, tmp_path / "proof", "t1", 1, lambda _: None)
+    made.asked = []
+    made.answers = lambda case, seed: (0, said("HOLDS"), "")
+
+    async def run(case, runs, seed):
+        made.asked.append((case.slug, seed))
+        await asyncio.sleep(0)
+        return made.answers(case, seed)
+
+    made._run = run
+    return made
+
+
+# --- the plan ---
+
+
+def test_the_plan_of_the_project_can_be_read():
+    cases = read_plan()
+    by_slug = {case.slug: case for case in cases}
+    assert by_slug["force-quit-restart-cloud-vanish"].times == 50
+    defect = by_slug["force-quit-restart-cloud-vanish--refuse-existing-session"]
+    assert (defect.outcome, defect.diagnosis, defect.times) == ("BROKEN", "zombie-first-connect", 50)
+    assert by_slug["force-quit-restart-cloud-vanish--under-load"].under_load
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('[[case]]\nscenario = "x"\noutcome = "HOLDS"\ntimes = 1\nload = 1', "not load"),
+        ('[[case]]\nscenario = "x"\noutcome = "BROKEN"\ntimes = 1', "BROKEN with the guarantees"),
+        ('[[case]]\nscenario = "x"\noutcome = "FINE"\ntimes = 1', "outcome is HOLDS"),
+        ('[[case]]\nscenario = "x"\noutcome = "HOLDS"', "times"),
+        ('[[case]]\nscenario = "x"\noutcome = "HOLDS"\ntimes = 1\n' * 2, "x twice"),
+        ("[[case]", "TOMLDecodeError"),
+    ],
+)
+def test_a_plan_that_cannot_be_used_says_why(tmp_path, text, why):
+    (tmp_path / "plan.toml").write_text(text)
+    with pytest.raises(MachineError) as caught:
+        read_plan(tmp_path / "plan.toml")
+    assert why in str(caught.value)
+
+
+def test_only_the_exact_set_and_the_first_incident_are_as_expected():
+    assert DEFECT.as_expected("BROKEN", ("Resumes", "Honest"), "zombie-first-connect")
+    assert not DEFECT.as_expected("BROKEN", ("Resumes",), "zombie-first-connect")
+    assert not DEFECT.as_expected("BROKEN", ("Resumes", "Honest", "Clean"), "zombie-first-connect")
+    assert not DEFECT.as_expected("BROKEN", ("Resumes", "Honest"), "sfu-down-at-join")
+    assert not FIXED.as_expected("UNKNOWN", (), "")
+    assert not FIXED.as_expected("HOLDS", (), "getstatus-missing")
+
+
+def test_only_and_under_load_choose():
+    loaded = Case("kill-cloud[vanish]", "HOLDS", 1, under_load=True)
+    every = [FIXED, DEFECT, loaded]
+    assert wanted(every, "*", under_load=False) == every
+    assert wanted(every, "refuse", under_load=False) == [DEFECT]
+    assert wanted(every, "kill-cloud-vanish", under_load=True) == [loaded]
+    assert wanted(every, "*--refuse*", under_load=False) == [DEFECT]
+
+
+# --- verdicts ---
+
+
+def test_a_verdict_line_keeps_what_came():
+    line = verdict_line(DEFECT, "t1", "now", 17.234, 1, said("BROKEN", broken=("Resumes",), incident="x"), "")
+    assert (line["outcome"], line["broken"], line["diagnosis"]) == ("BROKEN", ["Resumes"], "x")
+    assert (line["as_expected"], line["wall_s"], line["exit"]) == (False, 17.23, 1)
+    none = verdict_line(FIXED, "t1", "now", 1.0, 3, "", "no port")
+    assert (none["outcome"], none["as_expected"], none["said"]) == ("UNKNOWN", False, "no port")
+
+
+async def test_what_is_missing_is_run_and_nothing_twice(prover):
+    append(prover.proof, FIXED, {"tree": "t1", "as_expected": True, "outcome": "HOLDS", "wall_s": 1.0})
+    append(prover.proof, FIXED, {"tree": "t0", "as_expected": True, "outcome": "HOLDS", "wall_s": 1.0})
+    await prover.prove([FIXED])
+    assert prover.asked == [(FIXED.slug, 1), (FIXED.slug, 2)]
+    await prover.prove([FIXED])
+    assert len(prover.asked) == 2
+
+
+async def test_a_verdict_that_is_not_as_expected_stays_and_is_not_run_again(prover):
+    prover.answers = lambda case, seed: (2, said("UNKNOWN"), "") if seed == 1 else (0, said("HOLDS"), "")
+    await prover.prove([FIXED])
+    assert [line["as_expected"] for line in lines_of(prover.proof, FIXED, "t1")] == [True, False, True]
+    assert "**2/3**" in table(prover.proof, [FIXED], "t1")
+    assert "1 UNKNOWN" in table(prover.proof, [FIXED], "t1")
+
+
+async def test_cases_take_turns_and_jobs_run_side_by_side(prover):
+    prover.jobs = 2
+    prover.answers = lambda case, seed: (
+        (1, said("BROKEN", broken=("Resumes", "Honest"), incident="zombie-first-connect"), "")
+        if case is DEFECT else (0, said("HOLDS"), "")
+    )  # fmt: skip
+    await prover.prove([FIXED, DEFECT])
+    assert sorted(prover.asked[:2]) == [(FIXED.slug, 0), (DEFECT.slug, 0)]
+    assert len(set(prover.asked)) == 5
+    assert all(line["as_expected"] for case in (FIXED, DEFECT) for line in lines_of(prover.proof, case, "t1"))
+
+
+async def test_no_run_is_begun_that_would_not_end_in_time(prover):
+    prover.limit_ns = deadline_ns(10.0)
+    await prover.prove([FIXED])
+    assert prover.asked == []
+    assert prover.stopped == "the time is up"
+
+
+async def test_a_run_whose_tree_changed_is_no_verdict(prover, monkeypatch):
+    monkeypatch.setattr(running, "tree_hash", lambda _: "t2")
+    await prover.prove([FIXED])
+    assert lines_of(prover.proof, FIXED, "t1") == []
+    assert "tree changed" in prover.stopped
+
+
+async def test_a_case_that_cannot_be_run_stops_the_proof(prover):
+    prover.answers = lambda case, seed: (64, "", "expected the name of a scenario")
+    with pytest.raises(ExceptionGroup) as caught:
+        await prover.prove([FIXED])
+    assert "expected the name of a scenario" in str(caught.value.exceptions[0])
+
+
+async def test_an_interrupted_run_is_no_verdict(prover):
+    def answer(case, seed):
+        prover._interrupt(signal.SIGINT)
+        return 130, said("UNKNOWN"), ""
+
+    prover.answers = answer
+    await prover.prove([FIXED])
+    assert len(prover.asked) == 1
+    assert lines_of(prover.proof, FIXED, "t1") == []
+
+
+async def test_the_run_directory_is_kept_only_when_it_is_not_as_expected(prover):
+    def answer(case, seed):
+        run_dir = prover.root / "runs" / "proof" / case.slug / "x" / str(seed)
+        run_dir.mkdir(parents=True)
+        (run_dir / "verdict.json").write_text('{"timings": {"stack_start_s": 1.5}}')
+        return 0, said("HOLDS" if seed else "UNKNOWN", run=f"runs/proof/{case.slug}/x/{seed}"), ""
+
+    prover.answers = answer
+    await prover.prove([FIXED])
+    lines = lines_of(prover.proof, FIXED, "t1")
+    assert [line["run"] for line in lines] == [f"runs/proof/{FIXED.slug}/x/0", None, None]
+    assert lines[2]["timings"] == {"stack_start_s": 1.5}
+    assert [path.name for path in (prover.root / "runs" / "proof" / FIXED.slug / "x").iterdir()] == ["0"]
+
+
+async def test_cases_under_load_run_beside_two_busy_loops(prover, monkeypatch):
+    beside = []
+    monkeypatch.setattr(running, "busy_loops", lambda: Loops(beside))
+    prover.answers = lambda case, seed: (beside.append(case.slug), (0, said("HOLDS"), ""))[1]
+    loaded = Case("kill-cloud[vanish]", "HOLDS", 1, under_load=True)
+    await prover.prove([loaded, FIXED])
+    assert beside == [FIXED.slug] * 3 + ["busy", loaded.slug, "quiet"]
+
+
+class Loops:
+    def __init__(self, beside):
+        self.beside = beside
+
+    async def __aenter__(self):
+        self.beside.append("busy")
+
+    async def __aexit__(self, *_):
+        self.beside.append("quiet")
+
+
+async def test_busy_loops_end(monkeypatch):
+    begun = []
+    real = asyncio.create_subprocess_exec
+
+    async def noted(*words, **options):
+        begun.append(await real(*words, **options))
+        return begun[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    async with busy_loops():
+        assert all(look_at(process.pid) is not None for process in begun)
+    assert len(begun) == 2
+    assert all(look_at(process.pid) is None for process in begun)
+
+
+def test_a_torn_last_line_is_left_out(tmp_path):
+    append(tmp_path, FIXED, {"tree": "t1", "n": 1})
+    with (tmp_path / f"{FIXED.slug}.jsonl").open("ab") as file:
+        file.write(b'{"tree": "t1", "n"')
+    assert lines_of(tmp_path, FIXED, "t1") == [{"tree": "t1", "n": 1}]
+    append(tmp_path, FIXED, {"tree": "t1", "n": 2})
+    assert [line["n"] for line in lines_of(tmp_path, FIXED, "t1")] == [1, 2]
+
+
+# --- the tree ---
+
+
+def test_the_tree_is_the_content_of_what_git_does_not_ignore(tmp_path):
+    for folder in ("harness/__pycache__", "fixtures", "scenarios", "proof"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / ".gitignore").write_text("__pycache__/\n")
+    (tmp_path / "harness" / "a.py").write_text("a")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    first = tree_hash(tmp_path)
+    (tmp_path / "proof" / "x.jsonl").write_text("x")
+    (tmp_path / "harness" / "__pycache__" / "a.pyc").write_text("x")
+    assert tree_hash(tmp_path) == first
+    (tmp_path / "scenarios" / "new.py").write_text("b")
+    second = tree_hash(tmp_path)
+    (tmp_path / "harness" / "a.py").write_text("c")
+    assert len({first, second, tree_hash(tmp_path)}) == 3
+
+
+def test_outside_a_checkout_it_says_so(tmp_path):
+    with pytest.raises(MachineError, match="expected a git checkout"):
+        tree_hash(tmp_path)
