@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness import events as ev
-from harness.checkers.timeline import Span, first_index_after, observed_end_ns, spoken
+from harness.checkers.timeline import Span, distinct, first_index_after, observed_end_ns, spoken
 from harness.frames import HOP_NAME, HOPS, Flag, Hop
 from harness.history import History
 from harness.speech import word_frames
@@ -134,7 +134,7 @@ def _pcm_state(
         if len(got) and unsent.all():
             note = "no room" if (flags & int(Flag.NO_ROOM)).any() else "microphone off"
         got = got[~unsent]
-    count = len(np.unique(got["index"]))
+    count = len(distinct(got["index"].astype(np.int64)))
     first_ns = int(got["t_ns"][0]) if len(got) else None
     if count > SILENT_BELOW * said:
         return HopState(name, Hearing.HEARD, count, first_ns)

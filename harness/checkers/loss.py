@@ -93,7 +93,7 @@ def lost_in(history: History, speaker: int, person: str, spans: list[Span], *, s
     times = spoken_times(history, said)
     inside = _inside(times - FRAME_NS, times, spans, straddling=straddling)
     heard = np.concatenate([_whole(history, hop, speaker) for hop in (Hop.CLOUD_IN, Hop.STT_IN)])
-    lost_frames = np.setdiff1d(said[inside], heard)
+    lost_frames = said[inside][~np.isin(said[inside], heard)]
     words = _owed_words(history, said, spans, straddling=straddling)
     named = {w for c in history.captions("app-in", final=True, speaker=speaker) for w in c.words}
     lost_words = words[~np.isin(words, np.fromiter(named, np.int64, len(named)))]

@@ -144,10 +144,18 @@ def first_index_after(history: History, t_ns: int) -> int:
     return max(0, -((history.run_started.epoch_ns - t_ns) // FRAME_NS) - 1)
 
 
+def distinct(values: Indices) -> Indices:
+    """Return the values once each, in order: frames come almost sorted, where this is many times faster than hashing."""
+    values = np.sort(values, kind="stable")
+    keep = np.ones(len(values), np.bool_)
+    keep[1:] = values[1:] != values[:-1]
+    found: Indices = values[keep]
+    return found
+
+
 def spoken(history: History, speaker: int) -> Indices:
     """Return the frame indices a person spoke (phone-out, whatever became of them), once each, in order."""
-    found: Indices = np.unique(history.at_hop(Hop.PHONE_OUT, speaker)["index"].astype(np.int64))
-    return found
+    return distinct(history.at_hop(Hop.PHONE_OUT, speaker)["index"].astype(np.int64))
 
 
 def whole_words(index: Indices) -> Indices:
@@ -162,8 +170,7 @@ def whole_words(index: Indices) -> Indices:
 def finished_utterances(index: Indices) -> Indices:
     """Return the numbers of the utterances that were spoken far enough for a final to be owed."""
     at_end = index[index % UTTERANCE_FRAMES >= FINAL_AFTER_FRAMES - 1]
-    found: Indices = np.unique(at_end // UTTERANCE_FRAMES)
-    return found
+    return distinct(at_end // UTTERANCE_FRAMES)
 
 
 def first_frame(word: Indices) -> Indices:

@@ -251,6 +251,7 @@ def test_unfinished_last_utterance_owes_no_word():
 def test_utterance_broken_off_while_steady_owes_no_word():
     draft = green()
     draft.talks[ALICE] = [(1.9, 4.3), (4.7, 14.0)]  # the first ends with its last word, before any silence
+    draft.silent["app-in"] = [(4.2, 4.5)]
     assert check_bounded_loss(draft.history(), {"steady_ms": 0.0, "impact_ms": 6000.0}).outcome is Outcome.HOLDS
 
 
