@@ -145,7 +145,7 @@ def first_index_after(history: History, t_ns: int) -> int:
 
 
 def distinct(values: Indices) -> Indices:
-    """Return the values once each, in order: frames come almost sorted, where this is many times faster than hashing."""
+    """Return the values once each, in order (frames come almost sorted, so sorting is much faster than hashing)."""
     values = np.sort(values, kind="stable")
     keep = np.ones(len(values), np.bool_)
     keep[1:] = values[1:] != values[:-1]
