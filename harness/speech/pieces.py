@@ -187,7 +187,8 @@ def _spoken(stamps: Stamps, stamp: int) -> Bytes:
 def _right_bytes(data: Bytes, stamps: Stamps, stamp: int, spoken: Bytes) -> range:
     """Give the longest run of right bytes in a stamp, as positions in the frame."""
     position, begin = int(stamps.position[stamp]) * STAMP_BYTES, int(stamps.begin[stamp])
-    wrong = data[begin : begin + STAMP_BYTES] != spoken[position : position + STAMP_BYTES]
+    seen = data[begin : begin + STAMP_BYTES]  # a byte short when the stream ends inside the stamp's last sample
+    wrong = seen != spoken[position : position + seen.size]
     edges = np.flatnonzero(np.concatenate(([True], wrong, [True])))
     longest = int(np.diff(edges).argmax())
     return range(position + int(edges[longest]), position + int(edges[longest + 1]) - 1)

@@ -294,6 +294,12 @@ def test_a_stream_that_ends_in_a_frame_gives_it_as_cut_when_finished():
     assert rows(decoder.feed(encode(6, 50, 1))) == run(6, 50, 1)
 
 
+@pytest.mark.parametrize("missing", [1, 2, 31, 32, 33, 577])
+def test_the_last_frame_may_lack_any_number_of_bytes(missing):
+    audio = encode(6, 40, 2)[:-missing]
+    assert rows(hear(audio)) == [(6, 40, WHOLE, 0), (6, 41, Damage.CUT, 640)]
+
+
 def test_a_stream_that_begins_in_a_frame_gives_it_as_cut():
     assert rows(hear(encode(6, 40, 3)[200:])) == [(6, 40, Damage.CUT, 0), *run(6, 41, 2, offset=440)]
 
