@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from harness import events as ev
+from harness.cli.news import TELLING
 from harness.clock import MS_NS, SECOND_NS
 from harness.frames import FRAME, HOP_NAME, HOPS, MAGIC, Flag, Hop
 from harness.history import read_new_events
@@ -105,6 +106,8 @@ class Following:
             case ev.RunStarted():
                 self.epoch_ns = event.epoch_ns
             case ev.Step():
+                self.step = event.text
+            case ev.Note() if event.proc in TELLING:
                 self.step = event.text
             case ev.Injected():
                 self.faults.append(f"{event.fault}: {event.proof}")

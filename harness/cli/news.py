@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from harness import events as ev
 
+TELLING = ("rig", "watcher")
+"""Whose notes are news; those of the others are for whoever looks into the records."""
+
 _LINES: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
     ev.RunStarted: lambda e: f"{e.scenario} on {e.system}, profile {e.profile}, seed {e.seed}",
-    ev.Note: lambda e: e.text,
     ev.StackReady: lambda e: f"everything is up after {e.took_s:.2f} s",
     ev.Step: lambda e: e.text,
     ev.DeclaredWait: lambda e: f"waiting {e.seconds:.1f} s: {e.why}",
@@ -31,5 +33,7 @@ def sentence(event: ev.AnyEvent) -> str | None:
     """Return the line for an event, or None for what is not news."""
     if isinstance(event, ev.ComponentExited):
         return None if event.by_us else f"{event.component} {event.exit_text} outside any fault"
+    if isinstance(event, ev.Note):
+        return event.text if event.proc in TELLING else None
     line = _LINES.get(type(event))
     return line(event) if line is not None else None

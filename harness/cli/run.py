@@ -82,7 +82,7 @@ async def _run_all(
             break
     exit_code = interruption.exit_code or worst([one.exit_code for one in finished])
     if interruption.by:
-        sys.stderr.write(f"interrupted by {interruption.by.name}; everything was torn down\n")
+        sys.stderr.write(f"interrupted by {interruption.by.name}\n")
     if as_json:
         print(json.dumps(summary(finished, exit_code)), flush=True)
     elif len(planned) > 1:

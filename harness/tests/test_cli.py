@@ -94,9 +94,9 @@ def test_an_unknown_name_says_what_is_near(word, mend):
     ("words", "said"),
     [
         (["run", "kill-clout"], "did you mean kill-cloud?"),
-        (["run", "baseline", "--system", "refrence"], 'did you mean "reference"?'),
+        (["run", "baseline", "--system", "refernc"], 'did you mean "reference"?'),
         (["run", "baseline", "--defect", "bridge:refuse-existing-sesion"], "refuse-existing-session"),
-        (["run", "baseline", "--set", "brigde.image=x"], 'did you mean "bridge"?'),
+        (["run", "baseline", "--set", "brdge.image=x"], 'did you mean "bridge"?'),
         (["run", "baseline", "--profile", "slow"], "known: real-timers, short"),
         (["run", "baseline", "--sytem", "x"], "--system"),
         (["run", "baseline", "--repeat", "0"], "greater than or equal to 1"),
@@ -305,3 +305,12 @@ def test_what_the_teardown_ends_is_no_news():
     on_its_own = msgspec.structs.replace(exited, by_us=False)
     assert sentence(on_its_own) == "cloud exited 0 outside any fault"
     assert sentence(ev.Lag(lag_ms=300)) is None
+
+
+def test_progress_of_the_start_is_news_and_notes_of_the_ears_are_not(tmp_path):
+    assert sentence(ev.Note(text="building the LiveKit server", proc="rig")) == "building the LiveKit server"
+    assert sentence(ev.Note(text="some detail", proc="ears")) is None
+    Recorder(tmp_path, "r1", "rig").emit(ev.Note(text="building the LiveKit server"))
+    seen = Following(tmp_path)
+    seen.look()
+    assert seen.step == "building the LiveKit server"

@@ -33,21 +33,24 @@ def said(outcome, *, broken=(), incident="", run=None):
     return json.dumps(facts) + "\n" + json.dumps({"summary": True}) + "\n"
 
 
+class MadeUpProver(Prover):
+    """A prover whose runs are what ``answers`` says."""
+
+    def __init__(self, root):
+        super().__init__(root, root / "proof", "t1", 1, lambda _: None)
+        self.asked = []
+        self.answers = lambda case, seed: (0, said("HOLDS"), "")
+
+    async def _run(self, case, runs, seed):
+        self.asked.append((case.slug, seed))
+        await asyncio.sleep(0)
+        return self.answers(case, seed)
+
+
 @pytest.fixture
 def prover(tmp_path, monkeypatch):
-    """A prover over an empty project, whose runs are what ``answers`` says."""
     monkeypatch.setattr(running, "tree_hash", lambda _: "t1")
-    made = Prover(tmp_path, tmp_path / "proof", "t1", 1, lambda _: None)
-    made.asked = []
-    made.answers = lambda case, seed: (0, said("HOLDS"), "")
-
-    async def run(case, runs, seed):
-        made.asked.append((case.slug, seed))
-        await asyncio.sleep(0)
-        return made.answers(case, seed)
-
-    made._run = run
-    return made
+    return MadeUpProver(tmp_path)
 
 
 # --- the plan ---
@@ -186,9 +189,14 @@ async def test_the_run_directory_is_kept_only_when_it_is_not_as_expected(prover)
 
 
 async def test_cases_under_load_run_beside_two_busy_loops(prover, monkeypatch):
-    beside = []
+    beside: list[str] = []
     monkeypatch.setattr(running, "busy_loops", lambda: Loops(beside))
-    prover.answers = lambda case, seed: (beside.append(case.slug), (0, said("HOLDS"), ""))[1]
+
+    def answer(case, seed):
+        beside.append(case.slug)
+        return 0, said("HOLDS"), ""
+
+    prover.answers = answer
     loaded = Case("kill-cloud[vanish]", "HOLDS", 1, under_load=True)
     await prover.prove([loaded, FIXED])
     assert beside == [FIXED.slug] * 3 + ["busy", loaded.slug, "quiet"]
