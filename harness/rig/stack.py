@@ -169,8 +169,10 @@ class Stack:
                 f"{component.name} to run as a process", f"a runtime {component.runtime!r}",
                 "give it as bridge.process=... for now",
             )  # fmt: skip
+        # Only our own parts are sure to listen at the run's address; others may bind every address, or another one.
+        host = self.host if component.ours else "0.0.0.0"
         for port in component.ports:
-            probe_port(self.host, self.ports[component.name][port], "udp" if port in component.udp else "tcp")
+            probe_port(host, self.ports[component.name][port], "udp" if port in component.udp else "tcp")
         return await process.start(
             component, resolved, run=self.run, run_dir=self.run_dir, recorder=self.recorder, alarm=self.system.alarm,
             on_exit=self._exited,
