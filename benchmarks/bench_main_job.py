@@ -33,11 +33,11 @@ def once(runs: str, seed: int) -> dict[str, float]:
     began_s = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "harness", "run", SCENARIO, "--json", "--runs", runs, "--seed", str(seed)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False,
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
     verdict_s = time.monotonic() - began_s
     if done.returncode:
-        sys.exit(f"expected {SCENARIO} to hold; it exited {done.returncode}: {done.stdout}")
+        sys.exit(f"expected {SCENARIO} to hold; it exited {done.returncode}\n{done.stderr}")
     run_dir = ROOT / json.loads(done.stdout.splitlines()[0])["run"]
     timings: dict[str, Any] = json.loads((run_dir / "verdict.json").read_text("utf-8"))["timings"]
     return {"verdict_s": verdict_s, **{figure: float(timings[key]) for figure, key in FIGURES.items()}}

@@ -27,6 +27,7 @@ FIRST_GUESS_S = 45.0
 """How long a run is taken to last before one was measured."""
 BUSY_LOOPS = 2
 EX_USAGE = 64
+SAID_CHARACTERS = 400
 INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
@@ -141,7 +142,11 @@ class Prover:
         if run_dir is None or runs not in run_dir.parents:
             return
         verdict = run_dir / "verdict.json"
-        line["timings"] = json.loads(verdict.read_text("utf-8"))["timings"] if verdict.exists() else {}
+        if verdict.exists():
+            whole = json.loads(verdict.read_text("utf-8"))
+            line["timings"] = whole["timings"]
+            if line["outcome"] == "UNKNOWN":
+                line["said"] = "; ".join(whole["preconditions"])[:SAID_CHARACTERS] or line.get("said", "")
         if line["as_expected"]:
             shutil.rmtree(run_dir, ignore_errors=True)
             line["run"] = None
@@ -164,9 +169,11 @@ def verdict_line(case: Case, tree: str, at: str, wall_s: float, code: int, out: 
         "outage_s": recovery.get("outage_s"), "run": facts.get("run"),
     }  # fmt: skip
     if not facts:
-        line["said"] = err.strip()[-400:]
+        line["said"] = err.strip()[-SAID_CHARACTERS:]
     elif outcome == "UNKNOWN":
-        line["said"] = "; ".join(g["because"] for g in facts["guarantees"] if g["outcome"] == "UNKNOWN")[:400]
+        line["said"] = "; ".join(g["because"] for g in facts["guarantees"] if g["outcome"] == "UNKNOWN")[
+            :SAID_CHARACTERS
+        ]
     return line
 
 

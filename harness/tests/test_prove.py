@@ -177,7 +177,9 @@ async def test_the_run_directory_is_kept_only_when_it_is_not_as_expected(prover)
     def answer(case, seed):
         run_dir = prover.root / "runs" / "proof" / case.slug / "x" / str(seed)
         run_dir.mkdir(parents=True)
-        (run_dir / "verdict.json").write_text('{"timings": {"stack_start_s": 1.5}}')
+        (run_dir / "verdict.json").write_text(
+            '{"timings": {"stack_start_s": 1.5}, "preconditions": ["ears were late"]}'
+        )
         return 0, said("HOLDS" if seed else "UNKNOWN", run=f"runs/proof/{case.slug}/x/{seed}"), ""
 
     prover.answers = answer
@@ -185,6 +187,8 @@ async def test_the_run_directory_is_kept_only_when_it_is_not_as_expected(prover)
     lines = lines_of(prover.proof, FIXED, "t1")
     assert [line["run"] for line in lines] == [f"runs/proof/{FIXED.slug}/x/0", None, None]
     assert lines[2]["timings"] == {"stack_start_s": 1.5}
+    assert lines[0]["said"] == "ears were late"
+    assert "said" not in lines[2]
     assert [path.name for path in (prover.root / "runs" / "proof" / FIXED.slug / "x").iterdir()] == ["0"]
 
 
