@@ -33,7 +33,7 @@ def once(runs: str, seed: int) -> dict[str, float]:
     began_s = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "harness", "run", SCENARIO, "--json", "--runs", runs, "--seed", str(seed)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+        cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     verdict_s = time.monotonic() - began_s
     if done.returncode:
