@@ -57,9 +57,9 @@ def _split(word: str, components: dict[str, Any]) -> tuple[Keys, str]:
 def _value(path: Keys, value: str, word: str) -> Any:
     """Read the value as its key wants it: commands by the shell's word rules, numbers and booleans as TOML."""
     key = path[1]
-    if key in {"image", "env"} or (key == "ready" and path[-1] in (*READY_KINDS, "path", "service")):
+    if key in {"image", "env", "mounts"} or (key == "ready" and path[-1] in (*READY_KINDS, "path", "service")):
         return value
-    if key in {"process", "commands"}:
+    if key in {"process", "args", "commands"}:
         try:
             words = shlex.split(value)
         except ValueError as wrong:

@@ -18,7 +18,9 @@ from harness.system.values import SCHEMES, Component, Link, Profile, Ready, Read
 SYSTEMS_DIR = PROJECT_ROOT / "fixtures" / "systems"
 COMMANDS = ("start", "stop", "kill", "restart", "pause", "resume", "logs", "pid")
 _TOP = ("components", "ears", "links", "profiles", "judging", "room_template", "values", "secrets")
-_COMPONENT = ("needs", "ports", "udp", "env", "ready", "process", "image", "commands", "ours", "events")
+_COMPONENT = (
+    "needs", "ports", "udp", "env", "ready", "process", "image", "args", "mounts", "commands", "ours", "events",
+)  # fmt: skip
 _KINDS: dict[str, ReadyKind] = {"http": "http", "tcp": "tcp", "grpc_health": "grpc_health", "log": "log"}
 PHONE = "phone"
 
@@ -123,6 +125,7 @@ def _component(name: str, table: Table) -> Component:
     return Component(
         name=name, needs=table.texts("needs"), ports=ports, udp=table.texts("udp"), env=_env(table.table("env")),
         ready=_ready(table.table("ready"), ports) if "ready" in table else None, process=process, image=image,
+        args=table.texts("args"), mounts=_env(table.table("mounts")),
         commands=commands, ours=table.flag("ours", default=False), events=table.flag("events", default=True),
     )  # fmt: skip
 

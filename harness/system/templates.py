@@ -64,10 +64,12 @@ def resolve(system: System, component: Component, places: Places) -> Resolved:
     def fill(text: str) -> str:
         return "".join(piece(places) for piece in _parse(system, component, text))
 
+    words = component.args if component.runtime == "container" else component.process or ()
     return Resolved(
-        argv=tuple(fill(word) for word in component.process or ()),
+        argv=tuple(fill(word) for word in words),
         env={name: fill(text) for name, text in component.env.items()},
         commands={verb: tuple(fill(word) for word in words) for verb, words in (component.commands or {}).items()},
+        mounts={inside: fill(path) for inside, path in component.mounts.items()} if component.image else {},
     )
 
 
@@ -79,6 +81,8 @@ class _BadTemplateError(Exception):
 
 def _texts(component: Component) -> list[tuple[Keys, str]]:
     found: list[tuple[Keys, str]] = [(("process",), word) for word in component.process or ()]
+    found += [(("args",), word) for word in component.args]
+    found += [(("mounts", inside), path) for inside, path in component.mounts.items()]
     found += [(("env", name), text) for name, text in component.env.items()]
     for verb, words in (component.commands or {}).items():
         found += [(("commands", verb), word) for word in words]

@@ -46,6 +46,10 @@ class Component:
     ready: Ready | None = None
     process: tuple[str, ...] | None = None
     image: str | None = None
+    args: tuple[str, ...] = ()
+    """Arguments of a container (none: as the image has them); a process and commands do not look at them."""
+    mounts: dict[str, str] = field(default_factory=dict)
+    """Path inside a container to the file of this machine that is seen there, read-only."""
     commands: dict[str, tuple[str, ...]] | None = None
     """The user's own commands by verb: start, stop, kill, ..."""
     ours: bool = False
@@ -175,3 +179,5 @@ class Resolved:
     """Program and arguments of a process; of a container: the arguments (none: as the image has it)."""
     env: dict[str, str] = field(repr=False)
     commands: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    mounts: dict[str, str] = field(default_factory=dict)
+    """Path inside a container to path on this machine."""
