@@ -81,11 +81,13 @@ def config(
     secret: str,
     *,
     node_ip: str = "127.0.0.1",
+    interface: str | None = "lo",
     level: str = "debug",
 ) -> str:
-    """Return a configuration that keeps everything on loopback. It holds the secret: write it with mode 600.
+    """Return a configuration that keeps everything on one interface. It holds the secret: write it with mode 600.
 
-    ``udp_port`` must be the machine's only one: the media socket binds the address of ``lo``, whatever ``address`` is.
+    Media goes to ``node_ip`` by ``interface``, whatever ``address`` is; None in a container, which has but one that
+    leads out, and not always under the same name. On ``lo``, ``udp_port`` must be the machine's only one.
 
     Raises:
         ValueError: the secret is too short for the server.
@@ -101,13 +103,13 @@ def config(
             "use_external_ip": False,
             # With an empty list the server hands out public STUN servers, and the SDK asks them.
             "stun_servers": ["127.0.0.1:9"],
-            "enable_loopback_candidate": True,
+            "enable_loopback_candidate": interface == "lo",
             "udp_port": udp_port,
             # Any other value listens on all interfaces.
             "tcp_port": 0,
             # With the fallback, one ICE failure makes the server offer TCP only, which nobody can reach.
             "allow_tcp_fallback": False,
-            "interfaces": {"includes": ["lo"]},
+            **({"interfaces": {"includes": [interface]}} if interface else {}),
         },
         # 300 s and 20 s by default: rooms must not outlive a story.
         "room": {"empty_timeout": 2, "departure_timeout": 2},
