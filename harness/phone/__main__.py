@@ -68,6 +68,7 @@ class PhoneProcess:
 
         async def make_engine(on_lost: OnLost) -> MediaEngine:
             module = await asyncio.shield(self._imports)
+            module.media_leaves_from(configuration.media_host)
             engine: MediaEngine = module.AiortcEngine(on_lost)
             return engine
 

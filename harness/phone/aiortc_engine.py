@@ -24,12 +24,12 @@ MAX_QUEUED_BYTES = 16_000
 _closing: set[asyncio.Task[None]] = set()
 
 
-def _loopback_only(use_ipv4: bool, use_ipv6: bool) -> list[str]:  # noqa: ARG001  aioice's signature
-    return ["127.0.0.1"]
+def media_leaves_from(host: str) -> None:
+    """Let media use this address of this machine and no other; aioice, left alone, takes all but 127.0.0.1."""
+    aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [host]  # noqa: ARG005  aioice's signature
 
 
-# aioice leaves 127.0.0.1 out when it gathers; here that is the only address media may use.
-aioice.ice.get_host_addresses = _loopback_only
+media_leaves_from("127.0.0.1")
 
 
 class AiortcEngine:

@@ -28,6 +28,8 @@ class PhoneConfiguration(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """``http://host:port`` for the REST token; usually the same front."""
     livekit_url: str
     """``ws://host:port`` of the front of phone->livekit; dialed instead of the advertised url. Empty: the latter."""
+    media_host: str = "127.0.0.1"
+    """The address of this machine from which media leaves, the only one offered to the room's server."""
     speaker: int
     epoch_ns: int
     """Frame index i is fully spoken at ``epoch_ns + (i + 1) * 20 ms``."""
