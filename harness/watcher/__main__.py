@@ -1,8 +1,9 @@
 """The watcher's process: ``python -m harness.watcher FD RUN_ID RUN_DIR``.
 
 FD is a socket whose other end only the rig holds. Lines on it: ``own PID START_TICKS`` (a process of this run that does
-not carry the run id: a user's command) and ``bye`` (all is well). End of file without ``bye`` means that the rig died:
-then every process of the run is killed.
+not carry the run id: a user's command), ``containers`` (the run has some) and ``bye`` (all is well). End of file
+without ``bye`` means that the rig died: then every process of the run is killed, and its containers and networks are
+removed.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.clock import SECOND_NS, now_ns, seconds_between
@@ -26,11 +29,22 @@ ROUND_S = 0.02
 QUIET_ROUNDS = 2
 """Rounds in a row that must find nothing: a process about to exec shows no environment for a moment."""
 SHOWN = 20
+SWEEPING_S = 30.0
+"""How long the removal of containers may take; without an engine that answers it gives up by itself."""
 
 
-def listen(rig: socket.socket) -> dict[int, int] | None:
-    """Block until the rig says bye (None) or is gone (pid -> start_ticks of what it had registered)."""
-    registered: dict[int, int] = {}
+@dataclass
+class Registered:
+    """What the rig has named."""
+
+    processes: dict[int, int] = field(default_factory=dict)
+    """pid -> start_ticks."""
+    containers: bool = False
+
+
+def listen(rig: socket.socket) -> Registered | None:
+    """Block until the rig says bye (None) or is gone (what it had registered)."""
+    registered = Registered()
     with rig.makefile("rb") as lines:
         try:
             for line in lines:
@@ -39,7 +53,9 @@ def listen(rig: socket.socket) -> dict[int, int] | None:
                     return None
                 # A line torn by the rig's death has no newline and is not believed.
                 if len(words) == 3 and words[0] == b"own" and line.endswith(b"\n"):
-                    registered[int(words[1])] = int(words[2])
+                    registered.processes[int(words[1])] = int(words[2])
+                elif line == b"containers\n":
+                    registered.containers = True
         except ConnectionResetError:
             pass  # the rig died with something of ours unread: an end of file like the other
     return registered
@@ -78,6 +94,26 @@ def _find(run: str, ours: dict[int, int]) -> list[Process]:
     return list(kin(seeds, among).values())
 
 
+def begin_sweep(run: str) -> subprocess.Popen[bytes]:
+    """Start to remove the run's containers and networks; a process of its own has the big imports that takes."""
+    return subprocess.Popen([sys.executable, "-m", "harness.runtimes.container", run], stdout=subprocess.PIPE)
+
+
+def end_sweep(sweep: subprocess.Popen[bytes]) -> str:
+    """Wait for it and return what it removed, as a sentence."""
+    try:
+        said, _ = sweep.communicate(timeout=SWEEPING_S)
+    except subprocess.TimeoutExpired:
+        sweep.kill()
+        sweep.communicate()
+        return f"gave up removing containers of this run after {SWEEPING_S:g} s"
+    try:
+        removed = json.loads(said)
+    except ValueError:
+        return f"could not remove containers of this run (see watcher.log; exit {sweep.returncode})"
+    return f"removed {len(removed)} containers and networks of this run: {_names(removed)}"
+
+
 def write_note(run_dir: Path, run: str, text: str) -> None:
     """Append a Note event; by hand, since the event classes take longer to import than all of this."""
     path = run_dir / "events" / "watcher.jsonl"
@@ -103,12 +139,15 @@ def main() -> None:
     if registered is None:
         return
     began_ns = now_ns()
-    killed, left = end_all(run, registered)
+    sweep = begin_sweep(run) if registered.containers else None
+    killed, left = end_all(run, registered.processes)
     took_s = seconds_between(began_ns, now_ns())
     text = f"the rig ended without a word; killed {len(killed)} processes of this run in {took_s:.2f} s"
     write_note(run_dir, run, f"{text}: {_names(killed)}" if killed else text)
     if left:
         write_note(run_dir, run, f"could not kill {len(left)} processes of this run: {_names(left)}")
+    if sweep is not None:
+        write_note(run_dir, run, end_sweep(sweep))
 
 
 if __name__ == "__main__":

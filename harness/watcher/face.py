@@ -76,6 +76,18 @@ class Watcher:
         except OSError as error:
             raise self._died() from error
 
+    def register_containers(self) -> None:
+        """Say that the run makes containers: they and its networks are to be removed too.
+
+        Raises:
+            DiedUnexpectedly: the watcher is gone.
+        """
+        assert self._line is not None, "not started"
+        try:
+            self._line.send(b"containers\n")
+        except OSError as error:
+            raise self._died() from error
+
     async def stop(self) -> None:
         """Say bye, so that it exits and touches nothing; may be called twice, or without ``start``.
 
