@@ -1,4 +1,8 @@
-"""The whole stack of one run: links, ears, and the components of the system, started side by side, ended in reverse."""
+"""The whole stack of one run: links, ears, and the components of the system, started side by side, ended in reverse.
+
+Who dials a link from inside a container finds its front on the gateway of the run's network, anybody else on the run's
+loopback address. Containers themselves are reached at their own addresses; nothing is published.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import events as ev
 from harness import livekit_server
@@ -24,10 +29,15 @@ from harness.rig.tested import facts_of
 from harness.rooms import RoomKeys
 from harness.runtimes import Killable, Running, Stoppable, process
 from harness.runtimes.readiness import ready
-from harness.system import Address, Component, Places, Resolved, System, made_secrets, resolve
+from harness.system import Address, Component, Places, Resolved, System, made_secrets, resolve, uses
+
+if TYPE_CHECKING:
+    from harness.runtimes.container import Containers
 
 LIVEKIT = "livekit"
 MEDIA_PORT = "rtc"
+ANY_ADDRESS = "0.0.0.0"
+"""Where parts listen inside their containers."""
 ENDS_WITHIN_S = 2.0
 """How long a component has to end at teardown before it is killed."""
 
@@ -53,6 +63,10 @@ class Stack:
         self.links = Links(self.run, self.run_dir)
         self.ears = Puppet("harness.ears", run=self.run, run_dir=self.run_dir, proc="ears")
         self._exit = AsyncExitStack()
+        self.containers: Containers | None = None
+        parts = self.system.components.values()
+        self.in_containers = tuple(part.name for part in parts if part.runtime == "container")
+        """The components that run as containers."""
 
     # -- start and stop --------------------------------------------------------------------------------------------
 
@@ -64,12 +78,27 @@ class Stack:
             StartFailed: a component did not get ready.
         """
         began = now_ns()
+        if self.in_containers:
+            await self._open_containers()
+            began = now_ns()  # images are built once, not by every run
         self._plan()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start_links())
             group.create_task(self._start_ears())
             group.create_task(self._start_components())
         self.recorder.emit(ev.StackReady(took_s=round(seconds_between(began, now_ns()), 3)))
+
+    async def _open_containers(self) -> None:
+        """Make images ready and the run's network."""
+        # Imported here: Docker's and Testcontainers' own imports take longer than many a run without them has to wait.
+        from harness import images  # noqa: PLC0415
+        from harness.runtimes.container import Containers  # noqa: PLC0415
+
+        wanted = {name: self.system.components[name].image or "" for name in self.in_containers}
+        have = await images.made_ready(wanted, self.livekit_path, self.say)
+        self.containers = Containers(self.run, self.run_dir, self.recorder, self.in_containers)
+        self._exit.push_async_callback(self.containers.close)
+        await self.containers.open(have)
 
     def _plan(self) -> None:
         """Lease the run's address and ports, make its secrets, and fill in the places."""
@@ -84,13 +113,18 @@ class Stack:
         self.ports: dict[str, dict[str, int]] = {}
         for (owner, port), number in zip(wanted, leases.value, strict=True):
             self.ports.setdefault(owner, {})[port] = number
+        for name in self.in_containers:
+            self.ports[name] = dict(self.system.components[name].ports)
         secrets = made_secrets(self.system)
         know_secret(*(value for name, value in secrets.items() if not name.endswith(".key") or name != "livekit.key"))
         self.secrets = secrets
         self.keys = RoomKeys(secrets["livekit.key"], secrets["livekit.secret"])
         self.scratch = Path(tempfile.mkdtemp(prefix="aftershock-"))
         self._exit.callback(shutil.rmtree, self.scratch, ignore_errors=True)
-        self.fronts: dict[str, Address] = {name: (self.host, self.ports["link"][name]) for name in self.system.links}
+        self.fronts: dict[str, Address] = {
+            name: (self.media_host if link.dialer in self.in_containers else self.host, self.ports["link"][name])
+            for name, link in self.system.links.items()
+        }
 
     async def _start_links(self) -> None:
         await self.links.start()
@@ -134,11 +168,13 @@ class Stack:
         values = {**self.secrets, "python": sys.executable, "run.id": self.run, "run.dir": str(self.run_dir)}
         values["scratch.dir"] = str(self.scratch)
         facts: dict[str, str] = {}
-        if name == LIVEKIT and component.process and any("{livekit." in word for word in component.process):
+        if uses(component, "livekit.config"):
+            values["livekit.config"] = str(self._livekit_config())
+        if component.runtime == "process" and uses(component, "livekit.server"):
             server = await livekit_server.find_or_build(self.livekit_path, self.say)
-            values |= {"livekit.server": str(server.path), "livekit.config": str(self._livekit_config())}
+            values["livekit.server"] = str(server.path)
             facts = {"version": server.version, "sha256": server.sha256}
-        hosts = dict.fromkeys(self.system.components, self.host)
+        hosts = dict.fromkeys(self.system.components, self.host) | dict.fromkeys(self.in_containers, ANY_ADDRESS)
         resolved = resolve(self.system, component, Places(self.fronts, hosts, self.ports, values))
         addresses = {port: self.address(name, port) for port in component.tcp_ports()}
         again = name in self.live
@@ -147,6 +183,7 @@ class Stack:
         self.recorder.emit(ev.ComponentStarted(component=name, identity=running.identity))
         if not again:
             facts |= await asyncio.to_thread(facts_of, component, resolved, self.system)
+            facts |= running.facts if component.runtime == "container" else {}
             self.recorder.emit(ev.Tested(component=name, runtime=component.runtime, facts=facts))
         await ready(component, addresses, running)
         took_s = round(seconds_between(began, now_ns()), 3)
@@ -155,19 +192,28 @@ class Stack:
 
     def _livekit_config(self) -> Path:
         path = self.scratch / "livekit.yaml"
+        inside = LIVEKIT in self.in_containers
+        # Media must reach phones on this machine and a bridge that may be a container, whichever side LiveKit is on.
+        node_ip, interface = self.address(LIVEKIT, MEDIA_PORT)[0], None if inside else "lo"
+        if self.containers is not None and not inside:
+            node_ip, interface = self.media_host, self.containers.network.interface
         text = livekit_server.config(
-            self.host, self.ports[LIVEKIT]["signal"], self.ports[LIVEKIT][MEDIA_PORT],
-            self.keys.key, self.keys.secret,
+            ANY_ADDRESS if inside else self.host, self.ports[LIVEKIT]["signal"], self.ports[LIVEKIT][MEDIA_PORT],
+            self.keys.key, self.keys.secret, node_ip=node_ip, interface=interface,
         )  # fmt: skip
         path.write_text(text)
-        path.chmod(0o600)
+        # In a container the server is another user; the directory lets nobody else of this machine come near it.
+        path.chmod(0o644 if inside else 0o600)
         return path
 
     async def _spawn(self, component: Component, resolved: Resolved) -> Running:
+        if component.runtime == "container":
+            assert self.containers is not None, "not started"
+            return await self.containers.start(component, resolved, alarm=self.system.alarm, on_exit=self._exited)
         if component.runtime != "process":
             raise MachineError(
-                f"{component.name} to run as a process", f"a runtime {component.runtime!r}",
-                "give it as bridge.process=... for now",
+                f"{component.name} to run as a process or a container", f"a runtime {component.runtime!r}",
+                f"give it as {component.name}.process=... or {component.name}.image=...",
             )  # fmt: skip
         # Only our own parts are sure to listen at the run's address; others may bind every address, or another one.
         host = self.host if component.ours else "0.0.0.0"
@@ -182,7 +228,7 @@ class Stack:
         self.recorder.emit(
             ev.ComponentExited(
                 component=running.component.name, identity=running.identity, exit_text=running.exit_text() or "",
-                by_us=running.by_us,
+                by_us=running.by_us, machine=running.by_machine,
             )
         )  # fmt: skip
 
@@ -212,7 +258,14 @@ class Stack:
 
     def address(self, owner: str, port: str) -> Address:
         """Return where a component or ear really listens (not a link's front)."""
+        if self.containers is not None and owner in self.in_containers:
+            return self.containers.address(owner), self.ports[owner][port]
         return self.host, self.ports[owner][port]
+
+    @property
+    def media_host(self) -> str:
+        """The address of this machine that containers reach, and from which media to LiveKit leaves; else loopback."""
+        return self.containers.network.gateway if self.containers is not None else "127.0.0.1"
 
     def links_to(self, component: str) -> tuple[str, ...]:
         """Return the links whose target is the component."""

@@ -1,4 +1,4 @@
-"""How a component runs: ``process.py`` here, containers and the user's own commands beside it.
+"""How a component runs: ``process.py``, ``container/`` (imported only by a run that has containers).
 
 Starting gives a :class:`Running` with those capabilities that it truly has.
 """
@@ -47,5 +47,5 @@ async def start(
     raise MachineError(
         f"{component.name} to be a process",
         f"{component.name} given as {component.image or 'commands'}",
-        f"give {component.name}.process: containers and commands cannot be run yet",
+        f"give {component.name}.process, or start it on a network of the run's own (runtimes/container)",
     )

@@ -15,6 +15,8 @@ class Running(Protocol):
     component: Component
     by_us: bool
     """True once a fault or the teardown set out to end it."""
+    by_machine: bool
+    """True once the machine ended it (for want of memory)."""
 
     @property
     def identity(self) -> str:

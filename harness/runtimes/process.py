@@ -39,7 +39,7 @@ class ProcessRunning:
     ) -> None:
         """Take over a process just spawned; ``marked`` is in the environment of its whole tree."""
         self.component = component
-        self.by_us = False
+        self.by_us = self.by_machine = False
         self._process, self._log, self._marked, self._facts = process, log, marked, facts
         self._gone = False
         self._watch: asyncio.Task[None] | None = None

@@ -1,0 +1,146 @@
+"""The images of ``docker/``: what each is made of, the tag that says so, and building those that the engine lacks.
+
+A system names them without a tag (``aftershock/bridge``); the tag is a checksum of everything that goes in, so whatever
+is changed is built anew, and two checkouts never share an image by accident. Any other image is taken as it is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from harness import livekit_server
+from harness.errors import MachineError
+from harness.livekit_server import Progress
+from harness.runtimes.container.engine import Engine, Say
+from harness.settings import PROJECT_ROOT, settings
+
+PREFIX = "aftershock/"
+LIVEKIT = f"{PREFIX}livekit"
+PYTHON_PARTS = (f"{PREFIX}bridge", f"{PREFIX}cloud")
+IMAGE_LABEL = "aftershock.image"
+_SKIPPED = {"__pycache__"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One of our images: its name, and the files of its build context by their path in there."""
+
+    name: str
+    files: Mapping[str, Path]
+    dockerfile: str
+    version: str
+
+    @cached_property
+    def checksum(self) -> str:
+        """12 hexadecimal digits over every path and content."""
+        total = hashlib.sha256()
+        for path in sorted(self.files):
+            content = hashlib.sha256(self.files[path].read_bytes()).hexdigest()
+            total.update(f"{path} {content}\n".encode())
+        return total.hexdigest()[:12]
+
+    @property
+    def image(self) -> str:
+        """The image's full name, tagged with the checksum."""
+        return f"{self.name}:{self.checksum}"
+
+    def context(self) -> bytes:
+        """Return the build context as a tar in which nothing depends on when or by whom it is made."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for path in sorted(self.files):
+                info = tarfile.TarInfo(path)
+                content = self.files[path].read_bytes()
+                info.size, info.mode = len(content), 0o755 if os.access(self.files[path], os.X_OK) else 0o644
+                tar.addfile(info, io.BytesIO(content))
+        return buffer.getvalue()
+
+
+def is_ours(image: str) -> bool:
+    """Tell whether ``image`` names one of ``docker/`` without a tag: then we build it."""
+    return image in {LIVEKIT, *PYTHON_PARTS}
+
+
+def python_recipe(name: str, root: Path = PROJECT_ROOT) -> Recipe:
+    """Return the recipe of the bridge's or the cloud's image."""
+    folder = name.removeprefix(PREFIX)
+    folders = (root / "docker" / folder, root / "harness" / "reference")
+    files = [root / "docker" / "requirements.txt", *(file for one in folders for file in _all_in(one))]
+    return Recipe(
+        name, {str(path.relative_to(root)): path for path in files}, f"docker/{folder}/Dockerfile", version="reference"
+    )
+
+
+def livekit_recipe(server: Path, root: Path = PROJECT_ROOT) -> Recipe:
+    """Return the recipe of LiveKit's image, around the server's static binary."""
+    dockerfile = root / "docker" / "livekit" / "Dockerfile"
+    return Recipe(
+        LIVEKIT, {"docker/livekit/Dockerfile": dockerfile, "livekit-server": server}, "docker/livekit/Dockerfile",
+        version=livekit_server.VERSION,
+    )  # fmt: skip
+
+
+async def made_ready(images: Mapping[str, str], livekit_path: str | None, say: Progress) -> dict[str, str]:
+    """Make sure that the engine has an image for each component; return component to the image's full name.
+
+    ``images``: component to image as the system names it. What is missing is built, if it is ours, or else pulled.
+
+    Raises:
+        MachineError: no engine, or an image can be neither built nor pulled.
+    """
+    recipes: dict[str, Recipe] = {}
+    for image in set(images.values()):
+        if image == LIVEKIT:
+            recipes[image] = livekit_recipe((await livekit_server.find_or_build(livekit_path, say)).path)
+        elif is_ours(image):
+            recipes[image] = python_recipe(image)
+    loop = asyncio.get_running_loop()
+    return await asyncio.to_thread(_made_ready, images, recipes, lambda text: loop.call_soon_threadsafe(say, text))
+
+
+def _made_ready(images: Mapping[str, str], recipes: Mapping[str, Recipe], say: Say) -> dict[str, str]:
+    engine = Engine()
+    try:
+        for image in sorted(set(images.values())):
+            if image in recipes:
+                if engine.image_facts(recipes[image].image) is None:
+                    _build(engine, recipes[image], say)
+            elif engine.image_facts(image) is None:
+                engine.pull(image, say)
+    finally:
+        engine.close()
+    return {name: recipes[image].image if image in recipes else image for name, image in images.items()}
+
+
+def _build(engine: Engine, recipe: Recipe, say: Say) -> None:
+    """Build one image; one builder at a time on this machine, since the second then finds it made."""
+    folder = settings().lock_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "images", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as refused:
+        raise MachineError(f"to lock {folder / 'images'}", f"{refused.strerror}", "repair that directory") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if engine.image_facts(recipe.image) is not None:
+            return
+        say(f"image {recipe.image}: building it once, about half a minute the first time")
+        engine.build(
+            recipe.image, recipe.context(), recipe.dockerfile, version=recipe.version,
+            labels={IMAGE_LABEL: recipe.name}, say=say,
+        )  # fmt: skip
+    finally:
+        os.close(lock)
+
+
+def _all_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not _SKIPPED & set(path.parts))
