@@ -68,10 +68,13 @@ def _lag(history: History) -> Iterator[str]:
     first_ns = min(
         (e.t_ns for e in history.iter(ev.PhoneDialing, ev.Talking, ev.Injecting)), default=history.start_ns
     )
-    judged = Span(first_ns, observed_end_ns(history))
+    dialed_ns = {e.proc: e.t_ns for e in reversed(history.all(ev.PhoneDialing))}
     worst: dict[str, tuple[float, int]] = {}
     for lag in history.all(ev.Lag):
         late = Span(lag.t_ns - int(lag.lag_ms * MS_NS), lag.t_ns)
+        # A phone's process counts from its own first dial: before that it only imports.
+        own_ns = dialed_ns.get(lag.proc, lag.t_ns) if lag.proc.startswith("phone") else first_ns
+        judged = Span(max(first_ns, own_ns), observed_end_ns(history))
         if late.overlap_ns(judged) == 0:
             continue
         excused_ns = max(

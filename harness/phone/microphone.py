@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness import frames as fr
 from harness.clock import MS_NS, SECOND_NS, now_ns
 from harness.phone.configuration import PhoneConfiguration
-from harness.speech import FRAME_BYTES, FRAME_MS, UTTERANCE_FRAMES, encode
+from harness.speech import FRAME_BYTES, FRAME_MS, WORD_FRAMES, encode
 
 LATE_NS = SECOND_NS
 """A phone later than this was stopped: what was said meanwhile it never heard."""
@@ -53,15 +53,15 @@ class Microphone:
 
     @property
     def talking(self) -> bool:
-        """Tell whether the person is talking (or about to, at the next utterance)."""
+        """Tell whether the person is talking (or about to, at the next word)."""
         return self._task is not None
 
     def start(self) -> int:
-        """Talk from the next utterance boundary that is not past; return its first frame index."""
+        """Talk from the next word boundary that is not past, wherever in an utterance; return its first frame index."""
         if self._task is None:
-            utterance_ns = UTTERANCE_FRAMES * FRAME_MS * MS_NS
+            word_ns = WORD_FRAMES * FRAME_MS * MS_NS  # silence is a whole number of words long
             since_ns = max(0, self._clock() - self._configuration.epoch_ns)
-            self.first_index = -(-since_ns // utterance_ns) * UTTERANCE_FRAMES
+            self.first_index = -(-since_ns // word_ns) * WORD_FRAMES
             self._task = asyncio.create_task(self._talk(self.first_index), name="microphone")
         return self.first_index
 

@@ -6,7 +6,7 @@ Live looks pace a story; they never judge it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,7 @@ from harness import events as ev
 from harness.clock import SECOND_NS, now_ns
 from harness.frames import FRAME, MAGIC, Hop
 from harness.history import read_new_events
-from harness.speech import FRAME_MS, SILENCE_FRAMES, UTTERANCE_FRAMES, UTTERANCE_WORDS
+from harness.speech import FRAME_MS, SILENCE_FRAMES, UTTERANCE_FRAMES, UTTERANCE_WORDS, word_frames
 from harness.waiting import NotYet
 
 E = TypeVar("E", bound=ev.Event)
@@ -84,14 +84,9 @@ class Live:
         begin = int(late[gaps[-1] + 1]) if len(gaps) else int(late[0])
         return max(since_ns, self.epoch_ns + begin * FRAME_NS + 1)  # 1 ns after the missing frame was spoken
 
-    def spoken_ns(self, utterance: int) -> int:
-        """Return when the first sample of an utterance was spoken."""
-        return self.epoch_ns + utterance * UTTERANCE_FRAMES * FRAME_NS
-
-    def complete(self, speaker: int, utterance: int) -> bool:
-        """Return whether every word of an utterance came as a final."""
-        first = utterance * UTTERANCE_WORDS
-        return all(word in self.finals(speaker) for word in range(first, first + UTTERANCE_WORDS))
+    def spoken_ns(self, word: int) -> int:
+        """Return when a word was begun."""
+        return self.epoch_ns + word_frames(word).start * FRAME_NS
 
 
 @dataclass(frozen=True)
@@ -102,21 +97,18 @@ class Flow:
     speaker: int
 
     def steady(self, live: Live, for_s: float) -> int | NotYet:
-        """Return since when (ns) whole utterances came without a gap, once that is ``for_s`` ago."""
+        """Return since when (ns) words came without a gap, utterance after utterance, once that is ``for_s`` ago."""
         words = live.finals(self.speaker)
         if not words:
             return NotYet(f"no final caption of {self.person} yet")
         now = now_ns()
-        last = max(words) // UTTERANCE_WORDS
+        last = max(words)
+        if last % UTTERANCE_WORDS != UTTERANCE_WORDS - 1:
+            return NotYet(f"the last word of utterance {last // UTTERANCE_WORDS} of {self.person} is missing")
         due = (now - LATE_NS - live.epoch_ns) // FRAME_NS + SILENCE_FRAMES
-        if not live.complete(self.speaker, last):
-            return NotYet(f"utterance {last} of {self.person} lacks words")
-        if (last + 1) * UTTERANCE_FRAMES + UTTERANCE_FRAMES <= due:
-            return NotYet(f"no caption of {self.person} after utterance {last}")
-        first = last
-        while live.complete(self.speaker, first - 1):
-            first -= 1
-        since = live.spoken_ns(first)
+        if (last // UTTERANCE_WORDS + 2) * UTTERANCE_FRAMES <= due:
+            return NotYet(f"no caption of {self.person} after utterance {last // UTTERANCE_WORDS}")
+        since = live.spoken_ns(_unbroken(words, last))
         if now - since < for_s * SECOND_NS:
             return NotYet(f"captions of {self.person} flow for {(now - since) / SECOND_NS:.1f} s of {for_s:.1f} s")
         return since
@@ -124,15 +116,28 @@ class Flow:
     def heard_after(self, live: Live, anchor_ns: int) -> int | NotYet:
         """Return when the first final came for a word spoken after the anchor."""
         for word, t_ns in sorted(live.finals(self.speaker).items()):
-            utterance, place = divmod(word, UTTERANCE_WORDS)
-            if live.spoken_ns(utterance) + place * 10 * FRAME_NS >= anchor_ns:
+            if live.spoken_ns(word) >= anchor_ns:
                 return t_ns
         return NotYet(f"no final caption for words {self.person} spoke after the anchor")
 
-    def whole_after(self, live: Live, anchor_ns: int) -> int | NotYet:
-        """Return when the first utterance began that was wholly spoken after the anchor and wholly captioned."""
-        for word in sorted(live.finals(self.speaker)):
-            utterance = word // UTTERANCE_WORDS
-            if live.spoken_ns(utterance) >= anchor_ns and live.complete(self.speaker, utterance):
-                return live.spoken_ns(utterance)
-        return NotYet(f"no whole utterance of {self.person} after the anchor")
+    def flows_after(self, live: Live, anchor_ns: int) -> int | NotYet:
+        """Return when the first word was begun from which on, after the anchor, none is missing to an utterance's end.
+
+        At least three words of one utterance: one word alone could be a stale scrap.
+        """
+        words = live.finals(self.speaker)
+        for last in sorted(word for word in words if word % UTTERANCE_WORDS == UTTERANCE_WORDS - 1):
+            first = _unbroken(words, last)
+            while first < last and live.spoken_ns(first) < anchor_ns:
+                first += 1
+            if live.spoken_ns(first) >= anchor_ns and last - first >= 2:
+                return live.spoken_ns(first)
+        return NotYet(f"no end of an utterance of {self.person} after the anchor")
+
+
+def _unbroken(words: Mapping[int, int], last: int) -> int:
+    """Return the first word of the unbroken series that ends with ``last``."""
+    first = last
+    while first - 1 in words:
+        first -= 1
+    return first

@@ -38,12 +38,14 @@ class PhoneBooth:
 
     async def _spawn(self) -> Puppet:
         puppet = Puppet("harness.phone", run=self.run, run_dir=self.run_dir, proc=f"phone-{next(self._numbers)}")
-        await puppet.start()
         self.all.append(puppet)
+        await puppet.start()
+        await puppet.ask("ready", within_s=20)  # its media engine is imported: that stalls its loop for a while
         return puppet
 
     async def close(self) -> None:
         """End every phone process that still runs."""
         if self._warm is not None:
-            await self._warm
+            self._warm.cancel()
+            await asyncio.wait([self._warm])
         await asyncio.gather(*(puppet.stop() for puppet in self.all))

@@ -48,6 +48,9 @@ STEADY_COMES_WITHIN_S = 20.0
 """How long after the declared steady window a sound system may take to get there."""
 QUIET_FOR_S = 0.4
 """Draining is over when no caption or frame has come for this long."""
+UNTOLD_S = 2.5
+"""Speech begins up to an utterance (1.4 s) after the anchor, and Honest allows the Resumes budget of it untold: after a
+missed recovery the people talk on for this long, so that a stretch longer than the budget can be seen."""
 STORY_WITHIN_S = 240.0
 """The limit of a whole story; expiry means a bug in the harness or in the story."""
 
@@ -119,6 +122,8 @@ class Rig:
         self._watcher = Watcher(self.run, self.run_dir)
         await self._watcher.start()
         self._exit.push_async_callback(self._watcher.stop)
+        if self.stack.in_containers:
+            self._watcher.register_containers()
         self.booth = PhoneBooth(self.run, self.run_dir, self._configure_phone)
         self._exit.push_async_callback(self.stack.stop)
         self._exit.push_async_callback(self.booth.close)
@@ -229,7 +234,8 @@ class Rig:
             "person": person.name, "user_id": person.user_id,
             "core_token": person.core_token(self.stack.secrets["cloud.jwt_secret"]),
             "cloud_url": f"ws://{cloud[0]}:{cloud[1]}", "rest_url": f"http://{cloud[0]}:{cloud[1]}",
-            "livekit_url": f"ws://{livekit[0]}:{livekit[1]}", "speaker": person.speaker, "epoch_ns": self.epoch_ns,
+            "livekit_url": f"ws://{livekit[0]}:{livekit[1]}",
+            "media_host": self.stack.media_host, "speaker": person.speaker, "epoch_ns": self.epoch_ns,
             "packet_ms": person.settings.packet_ms, "fallback": person.settings.fallback,
             "start_app": self.system.values["app.package"] if person.starts_app else None,
             "defects": list(person.settings.defects), **self.system.profile.phone,
@@ -349,12 +355,13 @@ class Rig:
             self.recorder.emit(ev.Anchor(person=flow.person, name=anchor, moment_ns=moment_ns))
             left_s = within_s - seconds_between(moment_ns, now_ns())
             await until(lambda: flow.heard_after(self.live, moment_ns), what="a caption", within_s=max(0.1, left_s))
-            whole = await until(lambda: flow.whole_after(self.live, moment_ns), what="a whole utterance", within_s=5)
+            again = await until(lambda: flow.flows_after(self.live, moment_ns), what="an utterance's end", within_s=5)
         except NotReached as error:
             self.recorder.emit(ev.RecoveryMissed(reason=str(error)))
+            await self.wait(UNTOLD_S, "talking on, so that it can be told whether anybody was told")
         else:
             self.recorder.emit(
-                ev.SteadyAgain(person=flow.person, moment_ns=self.live.gapless_from(flow.speaker, whole))
+                ev.SteadyAgain(person=flow.person, moment_ns=self.live.gapless_from(flow.speaker, again))
             )
 
     @property

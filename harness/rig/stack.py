@@ -194,9 +194,12 @@ class Stack:
         path = self.scratch / "livekit.yaml"
         inside = LIVEKIT in self.in_containers
         # Media must reach phones on this machine and a bridge that may be a container, whichever side LiveKit is on.
-        node_ip, interface = self.address(LIVEKIT, MEDIA_PORT)[0], None if inside else "lo"
-        if self.containers is not None and not inside:
-            node_ip, interface = self.media_host, self.containers.network.interface
+        # On loopback the media socket binds 127.0.0.1, whatever address of the run's own the signalling has.
+        node_ip, interface = self.media_host, "lo"
+        if inside:
+            node_ip, interface = self.address(LIVEKIT, MEDIA_PORT)[0], None
+        elif self.containers is not None:
+            interface = self.containers.network.interface
         text = livekit_server.config(
             ANY_ADDRESS if inside else self.host, self.ports[LIVEKIT]["signal"], self.ports[LIVEKIT][MEDIA_PORT],
             self.keys.key, self.keys.secret, node_ip=node_ip, interface=interface,

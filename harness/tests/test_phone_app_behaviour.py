@@ -153,7 +153,7 @@ async def test_vad_is_said_once_and_waits_for_the_ack(cloud, tmp_path):
         phone.cloud.connect()
         await seen(lambda: phone.cloud.state == "open", "an open socket")
         first = (await phone.talk(on=True))["first_index"]
-        assert first in {0, 70}
+        assert first % 10 == 0
         assert await phone.talk(on=True) == {"first_index": first}
         phone.cloud.send_text({"type": "marker"})
         await seen(lambda: cloud.heard("marker"), "a marker behind all that was said")

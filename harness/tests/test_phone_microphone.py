@@ -64,13 +64,13 @@ async def test_a_frame_is_recorded_before_it_is_handed_over_and_stamped_when_sen
     assert desk.order[:3] == ["recorded", "handed", "sent"]
 
 
-async def test_starts_at_the_next_utterance_boundary_that_is_not_past():
+async def test_starts_at_the_next_word_boundary_that_is_not_past():
     desk = Desk(epoch_ns=now_ns() - 1 * MS_NS)
-    assert desk.mic.start() == 70
-    assert desk.mic.start() == 70
+    assert desk.mic.start() == 10
+    assert desk.mic.start() == 10
     await desk.mic.stop()
     late = Desk(epoch_ns=now_ns() - 1401 * MS_NS)
-    assert late.mic.start() == 140
+    assert late.mic.start() == 80
     await late.mic.stop()
     assert late.mic.last_index == -1
 
