@@ -195,7 +195,8 @@ class Stack:
         inside = LIVEKIT in self.in_containers
         # Media must reach phones on this machine and a bridge that may be a container, whichever side LiveKit is on.
         # On loopback the media socket binds 127.0.0.1, whatever address of the run's own the signalling has.
-        node_ip, interface = self.media_host, "lo"
+        node_ip = self.media_host
+        interface: str | None = "lo"
         if inside:
             node_ip, interface = self.address(LIVEKIT, MEDIA_PORT)[0], None
         elif self.containers is not None:
