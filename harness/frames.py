@@ -62,7 +62,7 @@ DAMAGE: Final = Flag.SWAPPED | Flag.SLIPPED | Flag.CORRUPT
 
 def records(
     t_ns: int, hop: Hop, speaker: int | NDArray[np.uint16], index: NDArray[np.uint32], flags: int | NDArray[np.uint8]
-) -> NDArray[np.void]:  # noqa: E501
+) -> NDArray[np.void]:
     """Return the records of one chunk: all heard at ``t_ns`` at ``hop``; ``index`` gives the count."""
     out = np.empty(len(index), FRAME)
     out["t_ns"], out["index"], out["speaker"], out["hop"], out["flags"] = t_ns, index, speaker, int(hop), flags

@@ -131,9 +131,7 @@ def _owed_words(history: History, said: Indices, spans: list[Span], *, straddlin
     return found
 
 
-def _verdict(
-    history: History, speaker: int, loss: Loss, kind: str, budget_ms: float, spans: list[Span]
-) -> Verdict:
+def _verdict(history: History, speaker: int, loss: Loss, kind: str, budget_ms: float, spans: list[Span]) -> Verdict:
     said_ms = loss.spoken_frames * MS_PER_FRAME
     text = f"{loss.person} lost {loss.ms} ms of {said_ms} ms {kind} (budget {budget_ms:.0f} ms)"
     if loss.ms <= budget_ms:
@@ -176,5 +174,3 @@ def _evidence(history: History, speaker: int, loss: Loss) -> list[Evidence]:
             count = int(np.isin(loss.frames, got).sum())
             found.append(at(history, first_ns, HOP_NAME[hop], f"heard {count} of the {len(loss.frames)} lost frames"))
     return found
-
-

@@ -65,9 +65,7 @@ def _gates(history: History) -> Iterator[str]:
 
 def _lag(history: History) -> Iterator[str]:
     """Weigh lag from the first thing that is judged (a dial, speech, a fault) until draining ended."""
-    first_ns = min(
-        (e.t_ns for e in history.iter(ev.PhoneDialing, ev.Talking, ev.Injecting)), default=history.start_ns
-    )
+    first_ns = min((e.t_ns for e in history.iter(ev.PhoneDialing, ev.Talking, ev.Injecting)), default=history.start_ns)
     dialed_ns = {e.proc: e.t_ns for e in reversed(history.all(ev.PhoneDialing))}
     worst: dict[str, tuple[float, int]] = {}
     for lag in history.all(ev.Lag):

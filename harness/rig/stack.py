@@ -10,8 +10,8 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from harness import livekit_server
 from harness.addresses import lease_loopback, lease_ports, probe_port
 from harness.clock import now_ns, seconds_between
 from harness.control import Puppet
-from harness.errors import DiedUnexpectedly, FaultDidNotLand, MachineError
+from harness.errors import DiedUnexpectedly, FaultDidNotLand, HarnessError, MachineError
 from harness.history import Recorder
 from harness.links import Links
 from harness.redact import know_secret
@@ -82,10 +82,11 @@ class Stack:
             await self._open_containers()
             began = now_ns()  # images are built once, not by every run
         self._plan()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._start_links())
-            group.create_task(self._start_ears())
-            group.create_task(self._start_components())
+        with bare_errors():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._start_links())
+                group.create_task(self._start_ears())
+                group.create_task(self._start_components())
         self.recorder.emit(ev.StackReady(took_s=round(seconds_between(began, now_ns()), 3)))
 
     async def _open_containers(self) -> None:
@@ -298,10 +299,11 @@ class Stack:
     async def bring_up(self, component: str, before_fronts: Callable[[], Awaitable[None]] | None) -> str:
         """Start a component again side by side with ``before_fronts``; then open the fronts of the links to it."""
         old = self.live[component].identity
-        async with asyncio.TaskGroup() as group:
-            started = group.create_task(self.start_component(component))
-            if before_fronts is not None:
-                group.create_task(_plain(before_fronts))
+        with bare_errors():
+            async with asyncio.TaskGroup() as group:
+                started = group.create_task(self.start_component(component))
+                if before_fronts is not None:
+                    group.create_task(_plain(before_fronts))
         for name in self.links_to(component):
             await self.links.open_front(name)
         if self.live[component].identity == old:
@@ -311,3 +313,21 @@ class Stack:
 
 async def _plain(step: Callable[[], Awaitable[None]]) -> None:
     await step()
+
+
+@contextmanager
+def bare_errors() -> Iterator[None]:
+    """Raise what a task group wraps as it is, when it is one error or all are sentences of ours (then the first)."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        errors = _leaves(group)
+        if len(errors) == 1 or all(isinstance(error, HarnessError) for error in errors):
+            raise errors[0] from None
+        raise
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

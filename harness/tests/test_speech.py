@@ -23,7 +23,7 @@ from harness.speech import (
     word_of,
     word_text,
 )
-from harness.speech.decoder import Heard, joined
+from harness.speech.heard import Heard, joined
 
 WHOLE = Damage.NONE
 WEIGHED = 517046391248
@@ -57,12 +57,15 @@ def rows(heard: Heard) -> list[tuple[int, int, Damage, int]]:
     ]
 
 
-def run(speaker: int, first: int, count: int, damage: Damage = WHOLE, offset: int = 0) -> list:
+def run(
+    speaker: int, first: int, count: int, damage: Damage = WHOLE, offset: int = 0
+) -> list[tuple[int, int, Damage, int]]:
     return [(speaker, first + i, damage, offset + i * FRAME_BYTES) for i in range(count)]
 
 
 def cut_up(audio: bytes, sizes: list[int]) -> list[bytes]:
-    chunks, at = [], 0
+    chunks: list[bytes] = []
+    at = 0
     while at < len(audio):
         size = sizes[len(chunks) % len(sizes)]
         chunks.append(audio[at : at + size])
