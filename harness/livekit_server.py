@@ -82,7 +82,7 @@ def config(
     *,
     node_ip: str = "127.0.0.1",
     interface: str | None = "lo",
-    level: str = "debug",
+    level: str = "info",
 ) -> str:
     """Return a configuration that keeps everything on one interface. It holds the secret: write it with mode 600.
 

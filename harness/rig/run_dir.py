@@ -43,7 +43,7 @@ class RunDir:
                     break
                 except FileExistsError:
                     path = folder / f"{stamp}-{number}"
-            for part in ("events", "frames", "logs", "state"):
+            for part in ("events", "frames", "logs"):
                 (path / part).mkdir(exist_ok=True)
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(lock, fcntl.LOCK_EX)
