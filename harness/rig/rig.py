@@ -18,6 +18,7 @@ from harness.clock import now_ns, seconds_between
 from harness.control import watch_lag
 from harness.errors import (
     FaultDidNotLand,
+    FaultError,
     FaultNotSupported,
     GuaranteeBroken,
     HarnessError,
@@ -158,7 +159,7 @@ class Rig:
     async def _close(self, error: BaseException | None) -> None:
         """Tear everything down, check hygiene, record how it ended; write the report when the story raised."""
         if error is not None and not isinstance(error, Inconclusive):
-            machine = isinstance(error, HarnessError) and not isinstance(error, FaultDidNotLand | NotReached)
+            machine = isinstance(error, HarnessError) and not isinstance(error, FaultError | NotReached)
             self.recorder.emit(ev.StoryRaised(error=f"{type(error).__name__}: {error}", machine=machine))
         problem: BaseException | None = None
         try:
