@@ -42,7 +42,8 @@ def timings_of(history: History) -> dict[str, float | None]:
     """Return where the wall time went, in seconds; None where it never happened.
 
     ``overhead_s`` is what the harness itself cost: the wall time less the stack's start, the steady windows, the waits
-    the story declares and the time to recover; None in a run that never recovered.
+    the story declares, the time that injecting and healing took (``fault_s``: a component's own end and start) and the
+    time to recover; None in a run that never recovered.
     """
     ready, ended = history.first(ev.StackReady), history.last(ev.RunEnded)
     wall_s = ended.took_s if ended else history.seconds(history.end_ns)
@@ -52,16 +53,38 @@ def timings_of(history: History) -> dict[str, float | None]:
     wait_s = sum(e.seconds for e in history.all(ev.DeclaredWait))
     recovered_s = _recovered_s(history)
     owed = bool(anchors(history)) and recovered_s is None  # waiting in vain is the system's time, not ours
-    own_s = wall_s - (start_s or 0.0) - steady_s - wait_s - (recovered_s or 0.0)
+    fault_s = _fault_s(history)
+    own_s = wall_s - (start_s or 0.0) - steady_s - wait_s - fault_s - (recovered_s or 0.0)
     return {
         "stack_start_s": _rounded(start_s),
         "first_final_caption_s": _rounded(history.seconds(first.t_ns) if first else None),
         "steady_s": _rounded(steady_s),
         "declared_wait_s": _rounded(wait_s),
+        "fault_s": _rounded(fault_s),
         "anchor_to_recovered_s": _rounded(recovered_s),
         "wall_s": _rounded(wall_s),
         "overhead_s": None if owed else _rounded(own_s),
     }
+
+
+def _fault_s(history: History) -> float:
+    """Return how long injecting and healing took, the waits declared meanwhile left out; overlaps count once."""
+    begun: dict[int, int] = {}
+    spans: list[tuple[int, int]] = []
+    for e in history.iter(ev.Injecting, ev.Injected, ev.Healing, ev.Healed, ev.FaultFailed):
+        number: int = e.number  # type: ignore[union-attr]  # all five have one
+        if isinstance(e, ev.Injecting | ev.Healing):
+            begun[number] = e.t_ns
+        elif number in begun:
+            spans.append((begun.pop(number), e.t_ns))
+    busy_ns, until_ns = 0, 0
+    for start_ns, end_ns in sorted(spans):
+        busy_ns += max(0, end_ns - max(start_ns, until_ns))
+        until_ns = max(until_ns, end_ns)
+    for wait in history.all(ev.DeclaredWait):
+        wait_end_ns = wait.t_ns + int(wait.seconds * 1e9)
+        busy_ns -= sum(max(0, min(end_ns, wait_end_ns) - max(start_ns, wait.t_ns)) for start_ns, end_ns in spans)
+    return max(0, busy_ns) / 1e9
 
 
 def _recovered_s(history: History) -> float | None:

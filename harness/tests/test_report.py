@@ -40,7 +40,8 @@ def test_verdict_json_of_a_green_run(tmp_path):
     assert verdict["tested"]["bridge"] == {"runtime": "process", "sha256": "ab12", "version": "1"}
     assert len(verdict["checklist"]) == 6
     assert verdict["timings"]["stack_start_s"] == 1.0
-    assert verdict["timings"]["overhead_s"] == pytest.approx(15.5 - 1.0 - 3.0 - 1.43)
+    assert verdict["timings"]["fault_s"] == pytest.approx(0.05)
+    assert verdict["timings"]["overhead_s"] == pytest.approx(15.5 - 1.0 - 3.0 - 0.05 - 1.43)
 
 
 def test_judging_twice_gives_the_same_bytes(tmp_path):
