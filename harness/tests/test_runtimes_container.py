@@ -1,0 +1,422 @@
+"""Containers without an engine: what is asked of it, and what becomes of its answers."""
+
+import asyncio
+import ipaddress
+import json
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import docker.errors
+import pytest
+
+from harness import events as ev
+from harness.errors import ComponentError, FaultDidNotLand, FaultNotSupported, HarnessError, MachineError, StartFailed
+from harness.history import History, Recorder
+from harness.redact import know_secret
+from harness.rig import stack as rig_stack
+from harness.runtimes import Killable, Loggable, Pausable, Running, Stoppable
+from harness.runtimes.container import containers, engine, running
+from harness.runtimes.container.engine import Engine, RunNetwork
+from harness.runtimes.container.running import ContainerRunning
+from harness.runtimes.log import Log
+from harness.system import Component, Places, load_system, resolve
+from harness.watcher.__main__ import end_sweep, listen
+
+SUBNET = ipaddress.IPv4Network("172.31.7.0/24")
+NETWORK = RunNetwork("aftershock-run-1", SUBNET, "172.31.7.1", "br-0123456789ab")
+
+
+class MadeUpContainer:
+    """A container as docker-py shows it; ``deaf`` ignores signals."""
+
+    short_id = "c0ffee123456"
+    name = "made-up"
+
+    def __init__(self, *, deaf=False, frozen=False):
+        self.attrs = {"State": {"Pid": 4711, "Status": "running", "OOMKilled": False}}
+        self.deaf, self.frozen = deaf, frozen
+        self.lines: queue.Queue[bytes | None] = queue.Queue()
+        self.status: queue.Queue[Any] = queue.Queue()
+        self.asked = []
+
+    def ends(self, status, **state):
+        self.attrs["State"] |= state
+        self.lines.put(None)
+        self.status.put(status)
+
+    def kill(self, signal):
+        self.asked.append(signal)
+        if not self.deaf:
+            self.ends(137)
+
+    def stop(self, timeout):
+        self.asked.append(f"stop {timeout}")
+        self.ends(137 if self.deaf else 0)
+
+    def pause(self):
+        if not self.frozen:
+            self.attrs["State"]["Status"] = "paused"
+
+    def unpause(self):
+        self.attrs["State"]["Status"] = "running"
+
+    def reload(self):
+        pass
+
+    def logs(self, **_):
+        return (line for line in iter(self.lines.get, None))
+
+    def wait(self, **_):
+        status = self.status.get()
+        if isinstance(status, Exception):
+            raise status
+        return {"StatusCode": status}
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """Give a maker of running made-up containers; what it made ends with the test."""
+    monkeypatch.setattr(running, "IGNORED_AFTER_S", 0.1)
+    recorder = Recorder(tmp_path, "run-1", "rig")
+    every = []
+
+    def make(**how):
+        container: Any = MadeUpContainer(**how)
+        log = Log(tmp_path / "logs" / "bridge.log", "bridge", recorder=recorder, all_events=True)
+        one: Any = ContainerRunning(Component("bridge"), container, log, {"image": "x:1"}, asyncio.to_thread)
+        one.exits = []
+        one.watch(None, one.exits.append)
+        every.append((one, container))
+        return one, container
+
+    yield make
+    for one, container in every:
+        if one.alive():
+            container.ends(0)
+        one.join(1)
+    recorder.close()
+
+
+async def test_a_container_has_every_capability(made):
+    one, _ = made()
+    for capability in (Running, Killable, Pausable, Stoppable, Loggable):
+        assert isinstance(one, capability)
+
+
+async def test_a_kill_is_proven_by_the_end(made):
+    one, container = made()
+    assert await one.kill() == "container c0ffee123456 (pid 4711) exited 137"
+    assert container.asked == ["SIGKILL"]
+    assert (one.by_us, one.by_machine, one.alive(), one.exits) == (True, False, False, [one])
+    with pytest.raises(FaultDidNotLand, match="was not running: it exited 137"):
+        await one.kill()
+
+
+async def test_an_ignored_signal_did_not_land(made):
+    one, _ = made(deaf=True)
+    with pytest.raises(FaultDidNotLand, match="ignored SIGTERM"):
+        await one.kill("TERM")
+    assert one.alive()
+    assert not one.by_us
+    with pytest.raises(FaultNotSupported, match="TREM"):
+        await one.kill("TREM")
+
+
+async def test_what_the_engine_refuses_did_not_land(made):
+    one, container = made()
+
+    def refuses(_):
+        raise docker.errors.APIError("Conflict", explanation="no such container")
+
+    container.kill = refuses
+    with pytest.raises(FaultDidNotLand, match=r"docker kill --signal SIGKILL of bridge: no such container"):
+        await one.kill()
+    assert not one.by_us
+
+
+async def test_stop_says_how_it_went_and_may_be_repeated(made):
+    one, container = made(deaf=True)
+    assert await one.stop(1.2) == "container c0ffee123456 (pid 4711) exited 137 after 2 s to end by itself"
+    assert container.asked == ["stop 2"]
+    assert "had exited 137" in await one.stop(1)
+
+
+async def test_a_container_that_outlives_stop_is_an_error(made):
+    one, container = made()
+    container.stop = lambda timeout: None
+    with pytest.raises(ComponentError, match="docker stop did not end it"):
+        await one.stop(1)
+
+
+async def test_freezing_is_proven_by_the_engine(made):
+    one, _ = made()
+    assert "is paused" in await one.pause()
+    assert "is running" in await one.resume()
+    stubborn, _ = made(frozen=True)
+    with pytest.raises(FaultDidNotLand, match="is running, not paused"):
+        await stubborn.pause()
+
+
+async def test_want_of_memory_is_the_machines_doing(made):
+    one, container = made()
+    container.ends(137, OOMKilled=True)
+    assert await one.wait_exit() == "exited 137, killed for want of memory"
+    assert one.by_machine
+    assert not one.by_us
+
+
+async def test_a_dead_engine_is_an_end_of_unknown_kind(made):
+    one, container = made()
+    container.lines.put(None)
+    container.status.put(docker.errors.DockerException("connection aborted"))
+    assert await one.wait_exit() == "was lost sight of (connection aborted)"
+
+
+async def test_the_log_is_whole_and_masked_before_the_exit_is_told(made, tmp_path):
+    know_secret("hunter2hunter2")
+    one, container = made()
+    container.lines.put(b"first\nkey hunter2hunter2\nlas")
+    container.lines.put(b"t\n")
+    container.ends(3)
+    assert await one.wait_exit() == "exited 3"
+    assert one.log_path.read_text() == "first\nkey ***\nlast\n"
+    assert one.last_lines(1) == ("last",)
+    assert one.find_line("^fir") == "first"
+    lines = History.load(tmp_path).all(ev.LogLine)
+    assert [line.text for line in lines] == ["first", "key ***", "last"]
+
+
+# -- the engine --------------------------------------------------------------------------------------------------------
+
+
+def api_error(text):
+    return docker.errors.APIError("refused", explanation=text)
+
+
+@pytest.fixture
+def bare_engine(monkeypatch):
+    """Give an engine that has no connection, with the names of the networks it was asked for."""
+    one = Engine.__new__(Engine)
+    answers: list[Exception] = []
+    wanted: list[Any] = []
+
+    def network(name, run, **more):
+        wanted.append(more)
+        answer = answers.pop(0) if answers else None
+        if answer is not None:
+            raise answer
+        return type("Made", (), {"id": "0123456789abcdef"})()
+
+    monkeypatch.setattr(one, "_network", network)
+    monkeypatch.setattr(one, "_free_subnet", lambda name, run: SUBNET)
+    return one, answers, wanted
+
+
+def test_a_subnet_lost_to_another_run_is_tried_again(bare_engine):
+    one, answers, wanted = bare_engine
+    answers.append(api_error("Pool overlaps with other one on this address space"))
+    assert one.make_network("run-1") == NETWORK
+    assert len(wanted) == 2
+    assert wanted[1]["ipam"]["Config"][0]["Subnet"] == "172.31.7.0/24"
+    assert NETWORK.address(2) == "172.31.7.12"
+
+
+def test_no_addresses_left_is_a_sentence(bare_engine):
+    one, answers, wanted = bare_engine
+    answers.append(api_error("could not find an available, non-overlapping IPv4 address pool"))
+    with pytest.raises(MachineError, match="non-overlapping IPv4 address pool; end other runs"):
+        one.make_network("run-1")
+    assert len(wanted) == 1
+
+
+def test_a_failed_build_ends_with_its_last_lines(monkeypatch):
+    one = Engine.__new__(Engine)
+    said: list[str] = []
+    steps = [{"stream": "Step 1/2 : FROM   x\n"}, {"stream": "Collecting grpcio\n"}, {"error": "pip returned 1"}]
+    monkeypatch.setattr(one, "_building", lambda *_: iter(steps))
+    with pytest.raises(MachineError, match=r"docker/bridge/Dockerfile; saw .*Collecting grpcio / pip returned 1"):
+        one.build("b:1", b"", "docker/bridge/Dockerfile", version="1", labels={}, say=said.append)
+    assert said == ["image b:1: Step 1/2 : FROM x"]
+
+
+def test_a_sweep_goes_on_until_nothing_more_turns_up(monkeypatch):
+    finds = [["container a"], [], ["container b", "network n"]]
+
+    class Dying:
+        def remove_all(self, run):
+            return finds.pop(0) if finds else []
+
+        def left_of(self, run):
+            return ["network n"]
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(engine, "Engine", Dying)
+    monkeypatch.setattr(engine, "QUIET_S", 0.05)
+    monkeypatch.setattr(engine, "ROUND_S", 0.01)
+    assert engine.sweep("run-1") == ["container a", "container b", "STILL THERE: network n"]
+
+
+# -- a run's containers ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    recorder = Recorder(tmp_path, "run-1", "rig")
+    one = containers.Containers("run-1", tmp_path, recorder, ["livekit", "bridge"])
+    one._network, one._images = NETWORK, {"livekit": "l:1", "bridge": "b:1"}
+    yield one
+    recorder.close()
+
+
+async def test_a_start_that_the_engine_refuses_is_said_in_its_words(fleet, monkeypatch):
+    def refuses(component, resolved):
+        raise api_error('exec: "/nope":\n no such file')
+
+    monkeypatch.setattr(fleet, "_make", refuses)
+    system = load_system("containers")
+    with pytest.raises(StartFailed, match=r'bridge did not start: .*b:1: exec: "/nope": no such file'):
+        await fleet.start(system.components["bridge"], None)
+    await fleet.close()
+
+
+async def test_what_stays_after_teardown_is_named(fleet, monkeypatch):
+    class Stuck:
+        def remove_all(self, run):
+            return []
+
+        def left_of(self, run):
+            return ["network aftershock-run-1"]
+
+        def close(self):
+            pass
+
+    fleet._engine = Stuck()
+    with pytest.raises(HarnessError, match="left over after teardown: network aftershock-run-1"):
+        await fleet.close()
+
+
+async def test_close_waits_for_a_start_that_was_cancelled(fleet):
+    go, order = threading.Event(), []
+
+    def slow():
+        go.wait(5)
+        order.append("started")
+
+    class Told:
+        def remove_all(self, run):
+            order.append("removed")
+            return []
+
+        left_of = remove_all
+
+        def close(self):
+            pass
+
+    fleet._engine = Told()
+    task = asyncio.create_task(fleet.call(slow))
+    await asyncio.sleep(0)
+    task.cancel()
+    closing = asyncio.create_task(fleet.close())
+    await asyncio.sleep(0.02)
+    go.set()
+    await closing
+    assert order[0] == "started"
+
+
+# -- where everything is -----------------------------------------------------------------------------------------------
+
+
+def stack_of(tmp_path, *sets, system="reference"):
+    one = rig_stack.Stack(
+        load_system(system, sets=sets), "run-1", tmp_path, Recorder(tmp_path, "run-1", "rig"), None, print
+    )
+    fleet = containers.Containers("run-1", tmp_path, one.recorder, one.in_containers)
+    fleet._network = NETWORK
+    one.containers = fleet if one.in_containers else None
+    one._plan()
+    return one
+
+
+async def test_who_dials_from_a_container_finds_the_front_on_the_gateway(tmp_path):
+    one = stack_of(tmp_path, system="containers")
+    hosts = {name: front[0] for name, front in one.fronts.items()}
+    assert {hosts[name] for name in ("cloud->bridge", "bridge->livekit", "cloud->stt", "cloud->app")} == {"172.31.7.1"}
+    assert {hosts[name] for name in ("phone->cloud", "phone->livekit", "app->cloud")} == {one.host}
+    assert one.address("livekit", "signal") == ("172.31.7.10", 7880)
+    assert one.address("cloud", "http") == ("172.31.7.12", 80)
+    assert one.address("stt", "ws")[0] == one.host
+    assert one.media_host == "172.31.7.1"
+    await one.stop()
+    one.recorder.close()
+
+
+async def test_livekit_on_this_machine_sends_media_where_a_container_gets_it(tmp_path):
+    one = stack_of(tmp_path, "bridge.image=theirs:1")
+    config = json.loads(one._livekit_config().read_text())
+    assert config["rtc"]["node_ip"] == "172.31.7.1"
+    assert config["rtc"]["interfaces"] == {"includes": ["br-0123456789ab"]}
+    assert config["bind_addresses"] == [one.host]
+    await one.stop()
+    one.recorder.close()
+
+
+async def test_livekit_in_a_container_finds_its_configuration_there(tmp_path):
+    one = stack_of(tmp_path, "livekit.image=theirs:1")
+    path = one._livekit_config()
+    config = json.loads(path.read_text())
+    assert (config["rtc"]["node_ip"], config["bind_addresses"]) == ("172.31.7.10", ["0.0.0.0"])
+    assert "interfaces" not in config["rtc"]
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    livekit = one.system.components["livekit"]
+    places = Places(one.fronts, {"livekit": "0.0.0.0"}, one.ports, {"livekit.config": str(path)})
+    resolved = resolve(one.system, livekit, places)
+    assert resolved.argv == ("--config", "/etc/livekit.yaml")
+    assert resolved.mounts == {"/etc/livekit.yaml": str(path)}
+    await one.stop()
+    one.recorder.close()
+
+
+async def test_without_containers_nothing_changes(tmp_path):
+    one = stack_of(tmp_path)
+    assert one.media_host == "127.0.0.1"
+    assert {host for host, _ in one.fronts.values()} == {one.host}
+    assert json.loads(one._livekit_config().read_text())["rtc"]["interfaces"] == {"includes": ["lo"]}
+    await one.stop()
+    one.recorder.close()
+
+
+def test_one_error_of_side_by_side_work_is_raised_bare():
+    failed = StartFailed("bridge", "it ended at once")
+    with pytest.raises(StartFailed), rig_stack.bare_errors():
+        raise BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [failed])])
+    with pytest.raises(ExceptionGroup), rig_stack.bare_errors():
+        raise ExceptionGroup("two", [failed, ValueError("a bug")])
+
+
+# -- the watcher -------------------------------------------------------------------------------------------------------
+
+
+def test_the_watcher_is_told_of_containers():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"containers\nown 12 345\n")
+        ours.close()
+        named = listen(theirs)
+    assert named is not None
+    assert (named.containers, named.processes) == (True, {12: 345})
+
+
+def sweep_that(code):
+    return subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def test_what_a_sweep_did_becomes_a_sentence():
+    assert end_sweep(sweep_that("print('[\"container a\"]')")).endswith("of this run: container a")
+    assert "could not remove containers" in end_sweep(sweep_that("raise SystemExit(3)"))
