@@ -133,7 +133,7 @@ def _build(engine: Engine, recipe: Recipe, say: Say) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if engine.image_facts(recipe.image) is not None:
             return
-        say(f"image {recipe.image}: building it once, about half a minute the first time")
+        say(f"image {recipe.image}: not here, building it (the first of all takes half a minute)")
         engine.build(
             recipe.image, recipe.context(), recipe.dockerfile, version=recipe.version,
             labels={IMAGE_LABEL: recipe.name}, say=say,

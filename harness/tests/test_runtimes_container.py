@@ -89,7 +89,7 @@ def made(tmp_path, monkeypatch):
         log = Log(tmp_path / "logs" / "bridge.log", "bridge", recorder=recorder, all_events=True)
         one: Any = ContainerRunning(Component("bridge"), container, log, {"image": "x:1"}, asyncio.to_thread)
         one.exits = []
-        one.watch(None, one.exits.append)
+        one.watch(None, lambda ended: one.exits.append(ended.log_path.read_text()))
         every.append((one, container))
         return one, container
 
@@ -111,7 +111,7 @@ async def test_a_kill_is_proven_by_the_end(made):
     one, container = made()
     assert await one.kill() == "container c0ffee123456 (pid 4711) exited 137"
     assert container.asked == ["SIGKILL"]
-    assert (one.by_us, one.by_machine, one.alive(), one.exits) == (True, False, False, [one])
+    assert (one.by_us, one.by_machine, one.alive(), one.exits) == (True, False, False, [""])
     with pytest.raises(FaultDidNotLand, match="was not running: it exited 137"):
         await one.kill()
 
@@ -183,7 +183,7 @@ async def test_the_log_is_whole_and_masked_before_the_exit_is_told(made, tmp_pat
     container.lines.put(b"t\n")
     container.ends(3)
     assert await one.wait_exit() == "exited 3"
-    assert one.log_path.read_text() == "first\nkey ***\nlast\n"
+    assert one.exits == ["first\nkey ***\nlast\n"]
     assert one.last_lines(1) == ("last",)
     assert one.find_line("^fir") == "first"
     lines = History.load(tmp_path).all(ev.LogLine)

@@ -32,6 +32,8 @@ PART_LABEL = "aftershock.component"
 ENGINE_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException)
 """What docker-py raises when the engine refuses or does not answer."""
 ANSWERS_WITHIN_S = 60
+STEP_SHOWN = 90
+"""Characters of a build's step that are told."""
 TRIES = 8
 QUIET_S = 1.5
 """So long nothing of a dead run must turn up before all of it is taken for gone: the engine may still be making what
@@ -116,9 +118,9 @@ class Engine:
                 if "error" in line:
                     said.append(str(line["error"]).strip())
                     raise _not_built(image, dockerfile, said)
-                text = str(line.get("stream", "")).strip()
+                text = " ".join(str(line.get("stream", "")).split())
                 if text.startswith("Step "):
-                    say(f"image {image}: {text}")
+                    say(f"image {image}: {text[:STEP_SHOWN]}")
                 if text:
                     said.append(text)
         except ENGINE_ERRORS as refused:
@@ -167,7 +169,7 @@ class Engine:
                 made = self._network(name, run, ipam=IPAMConfig(pool_configs=[pool]))
             except docker.errors.APIError as error:
                 refused = why(error)
-                if "overlap" in refused:
+                if "overlaps with" in refused:
                     continue  # another run took the subnet in between
                 break
             except ENGINE_ERRORS as error:

@@ -213,7 +213,7 @@ class ContainerRunning:
             self._loop.call_soon_threadsafe(news)
 
     async def _see_off(self, on_exit: Callable[[Running], None] | None) -> None:
-        self.by_machine = (await self._ended).by_machine
+        self.by_machine = (await asyncio.shield(self._ended)).by_machine
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._log_over.wait(), LOG_ENDS_WITHIN_S)
         self._log.close()
