@@ -44,6 +44,8 @@ prove: $(READY) ## repeat scenarios and defects until proof/plan.toml is fulfill
 
 lock: | $(UV) ## resolve the dependencies anew into requirements.lock
 	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes -o requirements.lock
+	$(UV) pip compile docker/requirements.in -c requirements.lock --python-version 3.11 --generate-hashes \
+	  --custom-compile-command "make lock" --quiet -o docker/requirements.txt
 
 venv: $(READY) ## only make .venv
 
