@@ -38,6 +38,11 @@ def settings() -> Settings:
     )
 
 
+def scratch_dir(run: str) -> Path:
+    """Return where a run keeps what nobody reads later (secrets, databases): gone with the run, however that ends."""
+    return Path(tempfile.gettempdir()) / f"aftershock-{run}"
+
+
 def child_environment(run: str, part: str, extra: dict[str, str]) -> dict[str, str]:
     """Return the environment of a process of run ``run``: ours, less proxies and Python leftovers, plus ``extra``."""
     drop = {"http_proxy", "https_proxy", "all_proxy", "pythonstartup", "pytest_current_test"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from harness.rig.tested import facts_of
 from harness.rooms import RoomKeys
 from harness.runtimes import Killable, Running, Stoppable, process
 from harness.runtimes.readiness import ready
+from harness.settings import scratch_dir
 from harness.system import Address, Component, Places, Resolved, System, made_secrets, resolve, uses
 
 if TYPE_CHECKING:
@@ -120,7 +120,13 @@ class Stack:
         know_secret(*(value for name, value in secrets.items() if not name.endswith(".key") or name != "livekit.key"))
         self.secrets = secrets
         self.keys = RoomKeys(secrets["livekit.key"], secrets["livekit.secret"])
-        self.scratch = Path(tempfile.mkdtemp(prefix="aftershock-"))
+        self.scratch = scratch_dir(self.run)
+        try:
+            self.scratch.mkdir(mode=0o700)
+        except OSError as error:
+            raise MachineError(
+                f"to make {self.scratch}", f"{error.strerror}", "free space there, or set TMPDIR"
+            ) from error
         self._exit.callback(shutil.rmtree, self.scratch, ignore_errors=True)
         self.fronts: dict[str, Address] = {
             name: (self.media_host if link.dialer in self.in_containers else self.host, self.ports["link"][name])

@@ -14,7 +14,7 @@ from harness import events as ev
 from harness.errors import DiedUnexpectedly
 from harness.history import History
 from harness.processes import look_at, processes_of
-from harness.settings import child_environment
+from harness.settings import child_environment, scratch_dir
 from harness.waiting import NotYet, until
 from harness.watcher import Watcher
 
@@ -95,6 +95,7 @@ async def left(pids, count, within_s=2):
 
 async def test_a_killed_rig_leaves_nothing_and_harms_nobody_else(tmp_path):
     run, other = f"test-{os.getpid()}-kill", bystander(f"test-{os.getpid()}-kill2")
+    (scratch_dir(run) / "database").mkdir(parents=True)
     rig, pids, watcher = start_rig(run, tmp_path)
     try:
         await left(pids, 5)  # the second part has ended, its re-parented child has not
@@ -107,6 +108,7 @@ async def test_a_killed_rig_leaves_nothing_and_harms_nobody_else(tmp_path):
         assert time.monotonic() - began < 2
         assert look_at(other.pid) is not None
         assert processes_of(run) == []
+        assert not scratch_dir(run).exists()
         notes = [event.text for event in History.load(tmp_path).events if isinstance(event, ev.Note)]
         assert len(notes) == 1
         assert "killed 5 processes" in notes[0]

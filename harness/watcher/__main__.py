@@ -2,8 +2,8 @@
 
 FD is a socket whose other end only the rig holds. Lines on it: ``own PID START_TICKS`` (a process of this run that does
 not carry the run id: a user's command), ``containers`` (the run has some) and ``bye`` (all is well). End of file
-without ``bye`` means that the rig died: then every process of the run is killed, and its containers and networks are
-removed.
+without ``bye`` means that the rig died: then every process of the run is killed, and its scratch directory, containers
+and networks are removed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from pathlib import Path
 from harness.clock import SECOND_NS, now_ns, seconds_between
 from harness.processes import Process, all_processes, carries, command_line, kill, kin
 from harness.redact import mask
+from harness.settings import scratch_dir
 
 KILLING_S = 8.0
 """After this long we give up: what still lives then cannot be killed (another user's, or stuck in the kernel)."""
@@ -141,6 +143,7 @@ def main() -> None:
     began_ns = now_ns()
     sweep = begin_sweep(run) if registered.containers else None
     killed, left = end_all(run, registered.processes)
+    shutil.rmtree(scratch_dir(run), ignore_errors=True)
     took_s = seconds_between(began_ns, now_ns())
     text = f"the rig ended without a word; killed {len(killed)} processes of this run in {took_s:.2f} s"
     write_note(run_dir, run, f"{text}: {_names(killed)}" if killed else text)
