@@ -1,0 +1,176 @@
+"""What can happen in a run: one frozen record per kind of event, as it stands in ``events/<proc>.jsonl``.
+
+Every event carries ``v`` (schema), ``t_ns`` (CLOCK_MONOTONIC), ``run`` and ``proc`` (who wrote it); ``kind`` is the
+tag. Events are few and rich; who was heard where and when is in :mod:`harness.frames`.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+import msgspec
+
+from harness.events.base import SCHEMA, Event
+from harness.events.common import (
+    Damaged,
+    EarDeaf,
+    EarHearing,
+    Lag,
+    Note,
+)
+from harness.events.ears import (
+    AppSocketClosed,
+    AppSocketOpen,
+    AppSubscribed,
+    AppWebhook,
+    Caption,
+    SttClosed,
+    SttKeepalive,
+    SttOpened,
+)
+from harness.events.links import (
+    LinkClosed,
+    LinkOpened,
+    LinkRefused,
+)
+from harness.events.phone import (
+    MicState,
+    PhoneDialFailed,
+    PhoneDialing,
+    PhoneMessage,
+    PhoneSocketClosed,
+    PhoneSocketOpen,
+    RoomConnected,
+    RoomDialFailed,
+    RoomDialing,
+    RoomLeft,
+    RoomLost,
+    Talking,
+)
+from harness.events.rig import (
+    Anchor,
+    BridgeRead,
+    CheckSpec,
+    ComponentExited,
+    ComponentReady,
+    ComponentStarted,
+    Connected,
+    Declared,
+    DeclaredWait,
+    Drained,
+    FaultFailed,
+    Gate,
+    Healed,
+    Healing,
+    HealthRead,
+    Injected,
+    Injecting,
+    Leftover,
+    LogLine,
+    RecoveryMissed,
+    RoomRead,
+    RunEnded,
+    RunStarted,
+    StackReady,
+    SteadyAgain,
+    SteadyFailed,
+    SteadyReached,
+    Step,
+    StoppedTalking,
+    StoryRaised,
+    Tested,
+)
+
+__all__ = [
+    "SCHEMA",
+    "Anchor",
+    "AnyEvent",
+    "AppSocketClosed",
+    "AppSocketOpen",
+    "AppSubscribed",
+    "AppWebhook",
+    "BridgeRead",
+    "Caption",
+    "CheckSpec",
+    "ComponentExited",
+    "ComponentReady",
+    "ComponentStarted",
+    "Connected",
+    "Damaged",
+    "Declared",
+    "DeclaredWait",
+    "Drained",
+    "EarDeaf",
+    "EarHearing",
+    "Event",
+    "FaultFailed",
+    "Gate",
+    "Healed",
+    "Healing",
+    "HealthRead",
+    "Injected",
+    "Injecting",
+    "Lag",
+    "Leftover",
+    "LinkClosed",
+    "LinkOpened",
+    "LinkRefused",
+    "LogLine",
+    "MicState",
+    "Note",
+    "PhoneDialFailed",
+    "PhoneDialing",
+    "PhoneMessage",
+    "PhoneSocketClosed",
+    "PhoneSocketOpen",
+    "RecoveryMissed",
+    "RoomConnected",
+    "RoomDialFailed",
+    "RoomDialing",
+    "RoomLeft",
+    "RoomLost",
+    "RoomRead",
+    "RunEnded",
+    "RunStarted",
+    "StackReady",
+    "SteadyAgain",
+    "SteadyFailed",
+    "SteadyReached",
+    "Step",
+    "StoppedTalking",
+    "StoryRaised",
+    "SttClosed",
+    "SttKeepalive",
+    "SttOpened",
+    "Talking",
+    "Tested",
+    "decode",
+    "encode",
+]  # fmt: skip
+
+AnyEvent = Union[  # noqa: UP007  msgspec reads the union at run time
+    RunStarted, Tested, ComponentStarted, ComponentReady, ComponentExited, StackReady, LogLine, Step, DeclaredWait,
+    SteadyReached, SteadyFailed, Injecting, Injected, Healing, Healed, FaultFailed, Gate, Anchor, SteadyAgain,
+    RecoveryMissed, HealthRead, BridgeRead, RoomRead, Connected, StoppedTalking, Drained, Declared, StoryRaised,
+    Leftover, RunEnded, Lag, Note, Damaged, EarDeaf, EarHearing, PhoneDialing, PhoneDialFailed, PhoneSocketOpen,
+    PhoneSocketClosed, PhoneMessage, RoomDialing, RoomConnected, RoomDialFailed, RoomLost, RoomLeft, Talking, MicState,
+    Caption, SttOpened, SttKeepalive, SttClosed, AppWebhook, AppSocketOpen, AppSocketClosed, AppSubscribed, LinkOpened,
+    LinkRefused, LinkClosed,
+]  # fmt: skip
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+def encode(event: Event) -> bytes:
+    """Return the event as one JSON line, newline included."""
+    return _encoder.encode(event) + b"\n"
+
+
+def decode(line: bytes) -> AnyEvent:
+    """Return the event of one JSON line.
+
+    Raises:
+        msgspec.DecodeError: the line is no event of this schema.
+    """
+    return _decoder.decode(line)
