@@ -21,13 +21,10 @@ async def _kill(running: Running, signal: str) -> str:
 
 
 @dataclass(frozen=True)
-class Kill:
-    """The component dies by a signal and stays dead."""
+class _ComponentFault:
+    """A fault that aims at one component."""
 
     component: str
-    signal: str = "KILL"
-
-    heals = False
 
     @property
     def target(self) -> str:
@@ -36,6 +33,15 @@ class Kill:
     @property
     def blast(self) -> tuple[str, ...]:
         return (self.component,)
+
+
+@dataclass(frozen=True)
+class Kill(_ComponentFault):
+    """The component dies by a signal and stays dead."""
+
+    signal: str = "KILL"
+
+    heals = False
 
     def missing(self, scene: Scene) -> str | None:
         """It must be possible to kill the component."""
@@ -59,22 +65,13 @@ class Terminate(Kill):
 
 
 @dataclass(frozen=True)
-class Down:
+class Down(_ComponentFault):
     """The component is dead while the fault is held; healing starts it again."""
 
-    component: str
     signal: str = "KILL"
     """KILL, or TERM: asked first, killed when it does not end within 5 s."""
 
     heals = True
-
-    @property
-    def target(self) -> str:
-        return self.component
-
-    @property
-    def blast(self) -> tuple[str, ...]:
-        return (self.component,)
 
     def missing(self, scene: Scene) -> str | None:
         """It must be possible to end the component."""
@@ -104,21 +101,16 @@ class Restart(Down):
 
 
 @dataclass(frozen=True)
-class Vanish:
+class Vanish(_ComponentFault):
     """The component is gone as with its host: the peers on ``silent`` links see no FIN, no RST, just silence.
 
     The silent connections are no longer read and are held until the run ends. On the component's other links the
     peers see a reset. Where the cloud vanishes, its bridge keeps the session: the deterministic zombie.
     """
 
-    component: str
     silent: tuple[str, ...] = ("cloud->bridge",)
 
     heals = True
-
-    @property
-    def target(self) -> str:
-        return self.component
 
     @property
     def blast(self) -> tuple[str, ...]:
@@ -144,20 +136,10 @@ class Vanish:
 
 
 @dataclass(frozen=True)
-class Pause:
+class Pause(_ComponentFault):
     """The component is stopped (SIGSTOP) while the fault is held; its sockets stay up."""
 
-    component: str
-
     heals = True
-
-    @property
-    def target(self) -> str:
-        return self.component
-
-    @property
-    def blast(self) -> tuple[str, ...]:
-        return (self.component,)
 
     def missing(self, scene: Scene) -> str | None:
         """It must be possible to pause the component."""

@@ -1,4 +1,4 @@
-"""What is read of bridge and LiveKit at the end of a story, for Clean."""
+"""The end of a story: drain until quiet, then read bridge and LiveKit for Clean."""
 
 from __future__ import annotations
 
@@ -7,16 +7,42 @@ from typing import Any
 
 from harness import events as ev
 from harness.bridge_client import BridgeStatus, read_status
+from harness.clock import now_ns, seconds_between
 from harness.errors import NotReached
 from harness.history import Recorder
+from harness.rig.live import Live
 from harness.rig.people import Person
 from harness.rig.stack import Stack
 from harness.rooms import RoomsUnreadable, participants
 from harness.waiting import NotYet, until
 
+QUIET_FOR_S = 0.4
+"""Draining is over when no caption or frame has come for this long."""
 SETTLES_WITHIN_S = 3.0
 """How long sessions and rooms have to settle before what is there counts as left over: a participant's leave reaches
 LiveKit's own books up to 3 s late (measured)."""
+
+
+async def drain(live: Live, recorder: Recorder, within_s: float) -> None:
+    """Wait until no caption and no frame has come for a moment, at most ``within_s``; record how it went."""
+    began = now_ns()
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in (live.run_dir / "frames").glob("*.bin")) + len(live.events)
+
+    seen, changed_ns = size(), now_ns()
+
+    def quiet() -> bool | NotYet:
+        nonlocal seen, changed_ns
+        if size() != seen:
+            seen, changed_ns = size(), now_ns()
+        return seconds_between(changed_ns, now_ns()) >= QUIET_FOR_S or NotYet("captions or frames still come")
+
+    try:
+        is_quiet = await until(quiet, what="quiet", within_s=within_s)
+    except NotReached:
+        is_quiet = False
+    recorder.emit(ev.Drained(quiet=is_quiet, took_s=round(seconds_between(began, now_ns()), 3)))
 
 
 async def read_end(stack: Stack, recorder: Recorder, people: Sequence[Person]) -> None:

@@ -47,8 +47,6 @@ from harness.watcher import Watcher
 T = TypeVar("T")
 STEADY_COMES_WITHIN_S = 20.0
 """How long after the declared steady window a sound system may take to get there."""
-QUIET_FOR_S = 0.4
-"""Draining is over when no caption or frame has come for this long."""
 UNTOLD_S = 2.5
 """Speech begins up to an utterance (1.4 s) after the anchor, and Honest allows the Resumes budget of it untold: after a
 missed recovery the people talk on for this long, so that a stretch longer than the budget can be seen."""
@@ -378,30 +376,8 @@ class Rig:
         self.recorder.emit(ev.StoppedTalking())
         for person in connected:
             await person.stops_talking()
-        await self._drain()
+        await reads.drain(self.live, self.recorder, self.budget.drain_s)
         await reads.read_end(self.stack, self.recorder, connected)
-
-    async def _drain(self) -> None:
-        began = now_ns()
-        frames = self.run_dir / "frames"
-
-        def size() -> int:
-            return sum(path.stat().st_size for path in frames.glob("*.bin")) + len(self.live.events)
-
-        seen, changed = size(), now_ns()
-
-        def quiet() -> bool | NotYet:
-            nonlocal seen, changed
-            if size() != seen:
-                seen, changed = size(), now_ns()
-            return seconds_between(changed, now_ns()) >= QUIET_FOR_S or NotYet("captions or frames still come")
-
-        try:
-            await until(quiet, what="quiet", within_s=self.budget.drain_s)
-            is_quiet = True
-        except NotReached:
-            is_quiet = False
-        self.recorder.emit(ev.Drained(quiet=is_quiet, took_s=round(seconds_between(began, now_ns()), 3)))
 
     def check(self, *checks: CheckSpec) -> None:
         """Judge the complete history by these guarantees, after the rig is closed.
