@@ -58,17 +58,26 @@ class ComponentError(HarnessError):
     verb = "failed"
 
     def __init__(
-        self, component: str, reason: str, *, exit_text: str = "", last_lines: tuple[str, ...] = (), log: str = ""
+        self,
+        component: str,
+        reason: str,
+        *,
+        exit_text: str = "",
+        mend: str = "",
+        last_lines: tuple[str, ...] = (),
+        log: str = "",
     ) -> None:
         """Keep the facts; ``exit_text`` is e.g. "exited 1"; ``last_lines`` the end of its log; ``log`` a path."""
         super().__init__(component, reason)
-        self.component, self.reason, self.exit_text = component, reason, exit_text
+        self.component, self.reason, self.exit_text, self.mend = component, reason, exit_text, mend
         self.last_lines, self.log = last_lines, log
 
     def __str__(self) -> str:
         text = f"{self.component} {self.verb}: {self.reason}"
         if self.exit_text:
             text += f"; it {self.exit_text}"
+        if self.mend:
+            text += f"; {self.mend}"
         if self.last_lines:
             text += "\n  its last lines:\n" + "\n".join(f"    {line}" for line in self.last_lines)
         if self.log:

@@ -158,7 +158,8 @@ class Rig:
         """Tear everything down, check hygiene, record how it ended; write the report when the story raised."""
         if error is not None and not isinstance(error, Inconclusive):
             machine = isinstance(error, HarnessError) and not isinstance(error, FaultError | NotReached)
-            self.recorder.emit(ev.StoryRaised(error=f"{type(error).__name__}: {error}", machine=machine))
+            said = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            self.recorder.emit(ev.StoryRaised(error=said, machine=machine))
         problem: BaseException | None = None
         try:
             await self._exit.aclose()

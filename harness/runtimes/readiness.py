@@ -15,6 +15,8 @@ from harness.waiting import NotYet, until
 
 ONE_PROBE_S = 1.0
 """A probe that hangs is asked again after this."""
+BY_HAND = "try by hand how {0} is started here, and mend that"
+LONGER = "let it listen at the port it is told, mend {0}.ready, or give it longer by --set {0}.ready.within_s=60"
 Probe = Callable[[], Awaitable[str | NotYet]]
 
 
@@ -30,7 +32,7 @@ async def ready(component: Component, addresses: Mapping[str, Address], running:
     check = component.ready
     if check is None:
         if not running.alive():
-            raise _failed(running, "it ended at once")
+            raise _failed(running, "it ended at once", BY_HAND.format(component.name))
         return 0.0
     async with _probe(check, addresses, running) as probe:
 
@@ -49,11 +51,11 @@ async def ready(component: Component, addresses: Mapping[str, Address], running:
             await asyncio.wait({polling, ending}, return_when=asyncio.FIRST_COMPLETED)
             # Somebody else's process may answer on that port: the own one must live.
             if not running.alive():
-                raise _failed(running, f"it ended before {_wanted(check)}")
+                raise _failed(running, f"it ended before {_wanted(check)}", BY_HAND.format(component.name))
             await polling
         except NotReached as late:
             reason = f"not ready within {check.within_s:g} s: waited until {_wanted(check)}; last: {late.last_reason}"
-            raise _failed(running, reason) from None
+            raise _failed(running, reason, LONGER.format(component.name)) from None
         finally:
             for task in (polling, ending):
                 task.cancel()
@@ -61,9 +63,11 @@ async def ready(component: Component, addresses: Mapping[str, Address], running:
     return seconds_between(start_ns, now_ns())
 
 
-def _failed(running: Running, reason: str) -> StartFailed:
+def _failed(running: Running, reason: str, mend: str) -> StartFailed:
     lines, log = (running.last_lines(), str(running.log_path)) if isinstance(running, Loggable) else ((), "")
-    return StartFailed(running.component.name, reason, exit_text=running.exit_text() or "", last_lines=lines, log=log)
+    return StartFailed(
+        running.component.name, reason, exit_text=running.exit_text() or "", mend=mend, last_lines=lines, log=log
+    )
 
 
 def _wanted(check: Ready) -> str:

@@ -65,7 +65,8 @@ def _find(name_or_file: str) -> Path:
     if path.is_file():
         return path.resolve()
     if path.suffix == ".toml" or "/" in name_or_file:
-        raise UsageError("a system's TOML file", f"no file {name_or_file}", "check the path")
+        seen = f"a directory at {name_or_file}" if path.is_dir() else f"no file {name_or_file}"
+        raise UsageError("a system's TOML file", seen, "check the path")
     raise UsageError(
         "the name of a system or a TOML file", repr(name_or_file), suggestion(name_or_file, known_systems())
     )
