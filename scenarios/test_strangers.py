@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -41,12 +40,12 @@ STORIES = {
 
 
 @pytest.mark.parametrize(("scenario", "zombies"), STORIES.items(), ids=list(STORIES))
-async def test_a_story_holds_with_a_strangers_bridge(play, pytestconfig, scenario, zombies):
+async def test_a_story_holds_with_a_strangers_bridge(play, scenario, zombies):
     """Somebody else's bridge, given by --set, is judged like ours; of it nothing is left."""
     verdict = await play(scenario, sets=STRANGER)
     assert verdict["outcome"] == "HOLDS", verdict["report"]
     assert verdict["tested"]["bridge"]["program"] == WRAPPER.name
-    told = History.load(Path(pytestconfig.getoption("runs")) / verdict["run"])
+    told = History.load(verdict["run_dir"])
     assert [gate.outcome for gate in told.all(Gate)] == zombies
     assert told.all(Leftover) == ()
     bridge = told.all(ComponentStarted)[1]
