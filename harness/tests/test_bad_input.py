@@ -34,7 +34,7 @@ def said(capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["basline"], "expected the name of a scenario; saw 'basline'; did you mean baseline?"),
+        (["baselin"], "expected the name of a scenario; saw 'baselin'; did you mean baseline?"),
         (["baseline[x]"], "expected baseline without a variant, since it has none; saw 'baseline[x]'; write baseline"),
         (["kill-cloud[vansh]"], "expected a variant of kill-cloud; saw 'vansh'; did you mean vanish?"),
         (
@@ -49,8 +49,8 @@ def said(capsys, tmp_path, monkeypatch):
             ),
         ),
         (
-            ["baseline", "--system", "refrence"],
-            "expected the name of a system or a TOML file; saw 'refrence'; did you mean \"reference\"?",
+            ["baseline", "--system", "my-reference"],
+            "expected the name of a system or a TOML file; saw 'my-reference'; did you mean \"reference\"?",
         ),
         (["baseline", "--system", "/"], "expected a system's TOML file; saw a directory at /; check the path"),
         (
@@ -66,12 +66,12 @@ def said(capsys, tmp_path, monkeypatch):
             "expected --set component.key=value; saw --set 'bridge'; write for example --set bridge.image=bridge:mine",
         ),
         (
-            ["baseline", "--set", "brigde.image=x"],
-            "expected --set to name a component; saw 'brigde'; did you mean \"bridge\"?",
+            ["baseline", "--set", "bridgeX.image=x"],
+            "expected --set to name a component; saw 'bridgeX'; did you mean \"bridge\"?",
         ),
         (
-            ["baseline", "--set", "bridge.proces=x"],
-            "expected a known key in [components.bridge]; saw 'proces' (by --set); did you mean \"process\"?",
+            ["baseline", "--set", "bridge.processX=x"],
+            "expected a known key in [components.bridge]; saw 'processX' (by --set); did you mean \"process\"?",
         ),
         (
             ["baseline", "--set", 'bridge.process="x'],
