@@ -52,6 +52,14 @@ class Puppet:
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._reader_task: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self.ends_on_purpose = False
+        """Set by who ends it: a process of ours that ends by itself makes a run UNKNOWN."""
+
+    def ended_by_itself(self) -> str | None:
+        """Return how it exited though nobody asked it to, or None."""
+        if self.ends_on_purpose or self.process is None or self.process.returncode is None:
+            return None
+        return f"exited {self.process.returncode}"
 
     @property
     def pid(self) -> int:
@@ -115,6 +123,8 @@ class Puppet:
 
     async def stop(self, within_s: float = 3.0) -> None:
         """Close the channel, so that the process exits; kill it when it does not."""
+        if self.ended_by_itself() is None:
+            self.ends_on_purpose = True
         if self.process is None:
             return
         if self._writer is not None:

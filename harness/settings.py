@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import SettingsError
+
 RUN_ID_VARIABLE = "AFTERSHOCK_RUN"
 PART_VARIABLE = "AFTERSHOCK_PART"
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -34,13 +36,20 @@ def settings() -> Settings:
         cache_dir=Path(cache) if cache else base / "aftershock",
         lock_dir=Path(tempfile.gettempdir()) / "aftershock-locks",
         in_ci=os.environ.get("CI", "") not in {"", "0", "false"},
-        keep_runs=int(os.environ.get("AFTERSHOCK_KEEP_RUNS", "50")),
+        keep_runs=_whole_number("AFTERSHOCK_KEEP_RUNS", 50),
     )
 
 
 def scratch_dir(run: str) -> Path:
     """Return where a run keeps what nobody reads later (secrets, databases): gone with the run, however that ends."""
     return Path(tempfile.gettempdir()) / f"aftershock-{run}"
+
+
+def _whole_number(name: str, otherwise: int) -> int:
+    text = os.environ.get(name, str(otherwise))
+    if not text.isdecimal():
+        raise SettingsError(f"a whole number in {name}", repr(text), "write one, or unset it")
+    return int(text)
 
 
 def child_environment(run: str, part: str, extra: dict[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ async def test_captions_flow_when_nothing_is_hurt(rig):
     async with rig() as r:
         alice = await r.phone("alice")
         await alice.starts_talking()
-        await r.recovered(alice.flow, within_s=r.budget.resumes_s)
+        await r.recovered(alice.flow, within_s=r.budget.resumes_s, watch_on=False)
         await r.steady(alice.flow)
     r.check(
         resumes(within_s=r.budget.resumes_s), honest(), bounded_loss(steady_ms=0, impact_ms=0), ordered, unique, intact,

@@ -27,6 +27,11 @@ class Links:
         """The process id."""
         return self._puppet.pid
 
+    @property
+    def puppet(self) -> Puppet:
+        """The process itself."""
+        return self._puppet
+
     async def start(self) -> None:
         """Spawn the process."""
         await self._puppet.start()

@@ -86,17 +86,28 @@ class Person:
         self.talking = True
         await self.ask("talk", on=True)
 
-    async def stops_talking(self) -> None:
-        """Fall silent at once."""
+    async def stops_talking(self) -> int:
+        """Fall silent at once; return the last frame index spoken (-1: none)."""
         self.talking = False
-        if self.puppet is not None:
-            await self.ask("talk", on=False)
+        if self.puppet is None:
+            return -1
+        answer = await self.ask("talk", on=False)
+        return int(answer["last_index"])
+
+    def is_there(self) -> bool:
+        """Return whether the phone's process lives."""
+        return self.puppet is not None and self.puppet.ended_by_itself() is None
+
+    async def is_connected(self) -> bool:
+        """Return whether the phone's socket is open."""
+        return bool((await self.ask("state"))["socket"] == "open")
 
     async def kill(self) -> str:
         """Force-quit the phone (SIGKILL); return the proof and let the next process warm up meanwhile."""
         assert self.puppet is not None
         assert self.puppet.process is not None
         process, pid = self.puppet.process, self.puppet.pid
+        self.puppet.ends_on_purpose = True
         process.kill()
         code = await asyncio.wait_for(process.wait(), 5)
         await self.puppet.stop()

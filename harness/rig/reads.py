@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from harness import events as ev
@@ -14,18 +14,30 @@ from harness.rig.live import Live
 from harness.rig.people import Person
 from harness.rig.stack import Stack
 from harness.rooms import RoomsUnreadable, participants
+from harness.speech import SILENCE_FRAMES, UTTERANCE_FRAMES, UTTERANCE_WORDS
 from harness.waiting import NotYet, until
 
 QUIET_FOR_S = 0.4
 """Draining is over when no caption or frame has come for this long."""
+HEARD_SILENCE_FRAMES = 2
+"""So much of its silence must have been spoken (a packet) before an utterance's final is owed."""
 SETTLES_WITHIN_S = 3.0
 """How long sessions and rooms have to settle before what is there counts as left over: a participant's leave reaches
 LiveKit's own books up to 3 s late (measured)."""
 
 
-async def drain(live: Live, recorder: Recorder, within_s: float) -> None:
-    """Wait until no caption and no frame has come for a moment, at most ``within_s``; record how it went."""
+async def drain(live: Live, recorder: Recorder, last_index: Mapping[int, int], within_s: float) -> None:
+    """Wait until nothing has come for a moment and no final is owed, at most ``within_s``; record how it went.
+
+    ``last_index``: speaker to the last frame spoken. A final is owed of each utterance whose silence had begun.
+    """
     began = now_ns()
+    spoken_to = UTTERANCE_FRAMES - SILENCE_FRAMES + HEARD_SILENCE_FRAMES
+    owed = {
+        speaker: (index - spoken_to) // UTTERANCE_FRAMES * UTTERANCE_WORDS + UTTERANCE_WORDS - 1
+        for speaker, index in last_index.items()
+        if index >= spoken_to
+    }
 
     def size() -> int:
         return sum(path.stat().st_size for path in (live.run_dir / "frames").glob("*.bin")) + len(live.events)
@@ -36,6 +48,9 @@ async def drain(live: Live, recorder: Recorder, within_s: float) -> None:
         nonlocal seen, changed_ns
         if size() != seen:
             seen, changed_ns = size(), now_ns()
+        for speaker, word in owed.items():
+            if word not in live.finals(speaker):
+                return NotYet(f"the final of word {word} is owed")
         return seconds_between(changed_ns, now_ns()) >= QUIET_FOR_S or NotYet("captions or frames still come")
 
     try:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,28 @@ from harness.clock import utc_stamp
 from harness.errors import MachineError
 
 LOCK = "lock"
+
+
+def check_writable(runs: Path) -> None:
+    """Make the runs directory and see that it can be written.
+
+    Raises:
+        MachineError: it cannot.
+    """
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=runs):
+            pass
+    except OSError as error:
+        raise _unwritable(runs, error) from error
+
+
+def _unwritable(runs: Path, error: OSError) -> MachineError:
+    return MachineError(
+        f"a writable runs directory at {runs}",
+        f"{error.strerror} ({error.filename})",
+        "free space there, or use --runs",
+    )
 
 
 @dataclass
@@ -49,10 +72,7 @@ class RunDir:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _point_latest(folder, path)
         except OSError as error:
-            raise MachineError(
-                f"a writable runs directory at {runs}", f"{error.strerror} ({error.filename})",
-                "free space there, or use --runs",
-            ) from error  # fmt: skip
+            raise _unwritable(runs, error) from error
         return cls(path.resolve(), f"{folder.name}-{path.name}-{os.getpid()}", lock)
 
     def close(self) -> None:
@@ -78,6 +98,8 @@ def is_alive(run_dir: Path) -> bool:
 def prune(runs: Path, keep: int) -> None:
     """Remove the oldest runs that held beyond ``keep`` per scenario; a run that did not hold is never removed."""
     for folder in runs.iterdir() if runs.is_dir() else ():
+        if not folder.is_dir():
+            continue
         held = [path for path in sorted(folder.iterdir()) if not path.is_symlink() and _held(path)]
         for path in held[: max(0, len(held) - keep)]:
             if not is_alive(path):

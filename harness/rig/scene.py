@@ -96,8 +96,10 @@ class RigScene:
             status = looked["last"] = await read_status(f"{host}:{port}", users)
             if not status.answered:
                 return NotYet(f"no answer ({status.detail})")
-            if _zombies(status, users):
-                return "zombie" if promised else NotYet("a session is still there")
+            if promised and all(_zombies(status, [user]) for user in users):
+                return "zombie"
+            if not promised and _zombies(status, users):
+                return NotYet("a session is still there")
             return NotYet("no session") if promised else "none"
 
         try:
@@ -108,7 +110,8 @@ class RigScene:
         last = looked["last"]
         detail = f"active_sessions={last.active_sessions} connected={last.connected} {last.detail}".strip()
         for user in users:
-            self.recorder.emit(ev.Gate(user=user, outcome=outcome, promised=promised, detail=detail))
+            own = outcome if outcome != "zombie" or _zombies(last, [user]) else "none"
+            self.recorder.emit(ev.Gate(user=user, outcome=own, promised=promised, detail=detail))
         self.recorder.emit(
             ev.BridgeRead(
                 why="gate", answered=last.answered, active_sessions=last.active_sessions, connected=last.connected,

@@ -244,23 +244,31 @@ class Stack:
         )  # fmt: skip
 
     async def stop(self) -> None:
-        """End components in reverse order, then ears and links; collect what went wrong and raise it together."""
+        """End components in reverse order, then ears and links; collect what went wrong and raise it together.
+
+        Every step is taken even when one fails or is cancelled (a second Ctrl-C).
+        """
         errors: list[Exception] = []
-        for name in reversed(self.system.start_order()):
-            if name in self.live and self.live[name].alive():
-                try:
-                    await self.end(name)
-                except Exception as error:  # noqa: BLE001  the rest must still be ended; all are raised below
-                    errors.append(error)
-        await asyncio.gather(self.ears.stop(), self.links.stop())
-        await self._exit.aclose()
+        async with AsyncExitStack() as steps:
+            steps.push_async_callback(self._exit.aclose)
+            steps.push_async_callback(self.links.stop)
+            steps.push_async_callback(self.ears.stop)
+            for name in self.system.start_order():
+                steps.push_async_callback(self._end_started, name, errors)
         if errors:
             raise ExceptionGroup("teardown", errors) if len(errors) > 1 else errors[0]
+
+    async def _end_started(self, name: str, errors: list[Exception]) -> None:
+        if name in self.live:  # a dead one too: what it left behind of its tree ends with it
+            try:
+                await self.end(name)
+            except Exception as error:  # noqa: BLE001  the rest must still be ended; all are raised by stop
+                errors.append(error)
 
     async def end(self, name: str) -> None:
         """End one component for good: asked first, then killed; LiveKit drains when asked, so it is killed."""
         running = self.live[name]
-        if isinstance(running, Killable) and name == LIVEKIT:
+        if name == LIVEKIT and isinstance(running, Killable) and running.alive():
             await running.kill()
         elif isinstance(running, Stoppable):
             await running.stop(ENDS_WITHIN_S)
@@ -303,22 +311,16 @@ class Stack:
         return proof
 
     async def bring_up(self, component: str, before_fronts: Callable[[], Awaitable[None]] | None) -> str:
-        """Start a component again side by side with ``before_fronts``; then open the fronts of the links to it."""
+        """Start a component again; once it is ready, and ``before_fronts`` done, open the fronts of the links to it."""
         old = self.live[component].identity
-        with bare_errors():
-            async with asyncio.TaskGroup() as group:
-                started = group.create_task(self.start_component(component))
-                if before_fronts is not None:
-                    group.create_task(_plain(before_fronts))
+        started = await self.start_component(component)
+        if before_fronts is not None:
+            await before_fronts()
         for name in self.links_to(component):
             await self.links.open_front(name)
         if self.live[component].identity == old:
             raise FaultDidNotLand(f"{component} still is {old} after its restart")
-        return f"{started.result()} (was {old})"
-
-
-async def _plain(step: Callable[[], Awaitable[None]]) -> None:
-    await step()
+        return f"{started} (was {old})"
 
 
 @contextmanager

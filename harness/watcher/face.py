@@ -88,19 +88,24 @@ class Watcher:
         except OSError as error:
             raise self._died() from error
 
-    async def stop(self) -> None:
+    async def stop(self, *, sweep: bool = False) -> None:
         """Say bye, so that it exits and touches nothing; may be called twice, or without ``start``.
+
+        ``sweep``: say nothing and close the line, so that it ends whatever is left of the run, as if the rig had died.
 
         Raises:
             DiedUnexpectedly: it was gone before.
         """
         if self._line is None or self._process is None:
             return
-        try:
-            self._line.send(b"bye\n")
-            died = None
-        except OSError:
-            died = self._died()
+        died = None
+        if sweep:
+            self._line.shutdown(socket.SHUT_RDWR)
+        else:
+            try:
+                self._line.send(b"bye\n")
+            except OSError:
+                died = self._died()
         await self._end()
         if died is not None:
             raise died
