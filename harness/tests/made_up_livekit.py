@@ -22,11 +22,15 @@ class FakeRoom:
         self.token = token
         self.listener = listener
         self.closed = False
+        self.close_fails_after: asyncio.Event | None = None
         self.participant_id = f"cloud-agent:{USER}"
         self.participant_count = 2
 
     async def close(self):
         self.closed = True
+        if self.close_fails_after is not None:
+            await self.close_fails_after.wait()
+            raise RuntimeError("engine is\ngone: ws://x?access_token=eyJhbGciOi.eyJzdWIi.c2ln")
 
     def says(self, payload, sender=USER):
         self.listener.packet(payload, sender)
@@ -39,6 +43,7 @@ class FakeLiveKit:
         self.rooms = []
         self.dials = 0
         self.failures = 0
+        self.breaks = False
         self.gate = asyncio.Event()
         self.gate.set()
         self.dialled = asyncio.Event()
@@ -47,6 +52,8 @@ class FakeLiveKit:
         self.dials += 1
         self.dialled.set()
         await self.gate.wait()
+        if self.breaks:
+            raise RuntimeError("the SDK's own mistake")
         if self.failures > 0:
             self.failures -= 1
             raise DialFailed("no such host")

@@ -325,6 +325,21 @@ async def test_the_standard_health_check(cloud, name):
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.parametrize(("name", "answers"), [("", [1, 2]), ("other", [3])])
+async def test_a_watch_tells_the_end_and_an_unknown_name_stays_unknown(livekit, name, answers):
+    async with talking(livekit) as cloud:
+        watch = cloud.channel.unary_stream(
+            health_method("Watch"),
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )(health_pb2.HealthCheckRequest(service=name))
+        got = [(await watch.read()).status]
+        await cloud.bridge.__aexit__()
+        while (reply := await watch.read()) is not grpc.aio.EOF:
+            got.append(reply.status)
+        assert got == answers
+
+
 async def test_playing_needs_a_session_and_is_not_built(cloud):
     stop = bridge_pb2.StopAudioRequest(user_id=USER)
     assert (await cloud.call("StopAudio", stop)).error == "session not found"

@@ -67,6 +67,7 @@ class BridgeCalls:
         joining = asyncio.create_task(self._join(request))
         self._joins.add(joining)
         joining.add_done_callback(self._joins.discard)
+        joining.add_done_callback(log.failure(f"JoinRoom of {request.user_id}"))
         return await asyncio.shield(joining)
 
     async def _join(self, request: bridge_pb2.JoinRoomRequest) -> bridge_pb2.JoinRoomResponse:

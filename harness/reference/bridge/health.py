@@ -48,11 +48,12 @@ class HealthCalls:
         request: health_pb2.HealthCheckRequest,
         _context: Context,
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """Send the present answer and each change."""
+        """Send the present answer and each change; a name not served stays SERVICE_UNKNOWN."""
         if request.service not in _NAMES:
             yield health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
-        else:
-            yield self._answer()
+            await self._stopped.wait()  # the watch stays open, as the protocol asks, and nothing changes
+            return
+        yield self._answer()
         if not self._stopped.is_set():
             await self._stopped.wait()
             yield self._answer()

@@ -27,7 +27,7 @@ class Timers:
     redial_limit_s: float = 61.0
     """From losing the room to giving it up. LiveKit's Go SDK: ten attempts, i*i*0.3 s apart."""
     redial_base_s: float = 0.3
-    """The pause before redial i is i*i times this."""
+    """The pause before redial i is i*i times this, and, unlike the SDK's, at most `REDIAL_PAUSE_CAP_S`."""
 
 
 @dataclass(frozen=True)

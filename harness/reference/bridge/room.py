@@ -7,6 +7,8 @@ loads the SDK on first use because that takes longer than everything else at sta
 import asyncio
 from typing import Any, Final, Protocol
 
+from harness.reference.bridge import log
+
 FINAL_REASONS: Final = frozenset(
     {
         "CLIENT_INITIATED",
@@ -106,7 +108,7 @@ async def dial_livekit(url: str, token: str, listener: RoomListener) -> Room:
         connecting.add_done_callback(lambda done: _leave_after(room, done))
         raise
     except rtc.ConnectError as refused:
-        raise DialFailed(refused.message) from refused
+        raise DialFailed(log.without_secrets(refused.message)) from refused
     return LiveKitRoom(room)
 
 
@@ -119,6 +121,7 @@ def _leave_after(room: Any, connecting: "asyncio.Task[None]") -> None:
     leaving = asyncio.create_task(room.disconnect())
     _leaving.add(leaving)
     leaving.add_done_callback(_leaving.discard)
+    leaving.add_done_callback(log.failure("Leaving a room entered too late"))
 
 
 def _listen(room: Any, listener: RoomListener) -> None:

@@ -68,6 +68,7 @@ class Sessions:
         closing = asyncio.create_task(session.close())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+        closing.add_done_callback(log.failure(f"Closing room session for user {session.user_id}"))
 
     async def close_all(self) -> None:
         """Close every session at once."""
