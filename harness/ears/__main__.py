@@ -11,7 +11,7 @@ from harness.control import Child, run_child
 from harness.ears.app import CaptionsApp
 from harness.ears.app_session import RETRY_S, AppSetup
 from harness.ears.hearing import Hearing
-from harness.ears.stt import SttStandIn
+from harness.ears.stt import IDLE_S, SttStandIn
 from harness.errors import SettingsError
 from harness.redact import know_secret
 
@@ -58,9 +58,10 @@ class Ears:
         self._load_sdk()
 
     async def verb_stt(self, request: Request) -> dict[str, int]:
-        """Open the STT stand-in; answered when it listens."""
+        """Open the STT stand-in (``idle_s``: how long it waits for audio or keepalive); answered when it listens."""
         _once(self.stt, "stt")
-        self.stt = SttStandIn(self.recorder, interim=bool(request.get("interim", True)))
+        idle_s = float(request.get("idle_s", IDLE_S))
+        self.stt = SttStandIn(self.recorder, interim=bool(request.get("interim", True)), idle_s=idle_s)
         return {"port": await self.stt.open(str(request["host"]), int(request["port"]))}
 
     async def verb_app(self, request: Request) -> dict[str, int]:

@@ -23,6 +23,8 @@ from harness.waiting import pause
 RETRY_S: Final = (1.0, 2.0, 4.0)
 """The app SDK's reconnects (wire contract §6); counted anew after each acknowledgement."""
 NO_RETRY_CODES: Final = frozenset({CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.POLICY_VIOLATION})
+ENDED_ON_PURPOSE: Final = frozenset({"App stopped", "User session ended"})
+"""The cloud's reasons for closing with 1000 an app that is not missed (contract §6)."""
 ACK_WITHIN_S: Final = 5.0
 """The cloud gives an app 5000 ms to connect (contract §6); we give the cloud as long to acknowledge."""
 TEXT_LIMIT: Final = 500
@@ -58,7 +60,7 @@ class Owner(Protocol):
         """Take note that the cloud acknowledged its socket."""
 
     def lost(self, session: AppSession, reason: str, *, wanted: bool) -> None:
-        """Take note that its acknowledged socket ended; ``wanted`` when the cloud closed the app with 1000."""
+        """Take note that its acknowledged socket ended; ``wanted`` when the cloud ended the app on purpose."""
 
 
 class AppSession:
@@ -68,6 +70,7 @@ class AppSession:
         """Describe it; ``run`` dials."""
         self.setup, self.session, self.user = setup, session, user
         self._recorder, self._owner = recorder, owner
+        self._dial: asyncio.Task[ClientConnection] | None = None
         self._ws: ClientConnection | None = None
         self._closing: asyncio.Task[None] | None = None
         self._retired = False
@@ -83,7 +86,8 @@ class AppSession:
             if end.acknowledged:
                 tries = 0
                 reason = f"the socket closed with {end.code} {end.reason}".rstrip()
-                self._owner.lost(self, reason, wanted=end.code == CloseCode.NORMAL_CLOSURE)
+                wanted = end.code == CloseCode.NORMAL_CLOSURE and end.reason in ENDED_ON_PURPOSE
+                self._owner.lost(self, reason, wanted=wanted)
             if end.code in NO_RETRY_CODES or tries >= len(self.setup.retry_s):
                 return
             tries += 1
@@ -92,6 +96,8 @@ class AppSession:
     def retire(self) -> None:
         """Close the socket with 1000: another one took over, or the app was stopped."""
         self._retired = True
+        if self._dial is not None:
+            self._dial.cancel()  # landing late, it would take the place of the fresh one
         if self._ws is not None:
             self._closing = asyncio.create_task(self._ws.close())
 
@@ -110,17 +116,22 @@ class AppSession:
         self.acknowledged = False
         ear = PcmEar(self._recorder, Hop.CLOUD_IN)
         try:
-            self._ws = ws = await connect(
-                self.setup.cloud_ws_url, additional_headers=self._headers(), proxy=None, ping_interval=None,
-                max_size=None, compression=None, open_timeout=ACK_WITHIN_S, close_timeout=1,
-            )  # fmt: skip
+            self._dial = asyncio.create_task(self._connect(), name=f"dial of {self.session}")
+            self._ws = ws = await self._dial
+        except asyncio.CancelledError:
+            if not self._retired or _cancelled_from_outside():
+                raise
+            return _End(CloseCode.NORMAL_CLOSURE, "retired while dialing", acknowledged=False)
         except (OSError, InvalidHandshake, ConnectionClosed) as error:  # TimeoutError is an OSError
             self._recorder.emit(Note(text=f"captions app {self.session}: dialing the cloud failed: {error}"))
             return _End(CloseCode.ABNORMAL_CLOSURE, str(error), acknowledged=False)
+        finally:
+            self._dial = None
         try:
             if self._retired:
                 await ws.close()
-            await self._hear(ws, ear)
+            else:
+                await self._hear(ws, ear)
         except ConnectionClosed:
             code, reason = _how_it_ended(ws)
         except TimeoutError:
@@ -134,6 +145,12 @@ class AppSession:
         acknowledged, self.acknowledged = self.acknowledged, False
         self._recorder.emit(AppSocketClosed(session=self.session, code=code, reason=reason))
         return _End(code, reason, acknowledged)
+
+    async def _connect(self) -> ClientConnection:
+        return await connect(
+            self.setup.cloud_ws_url, additional_headers=self._headers(), proxy=None, ping_interval=None,
+            max_size=None, compression=None, open_timeout=ACK_WITHIN_S, close_timeout=1,
+        )  # fmt: skip
 
     def _headers(self) -> dict[str, str]:
         if self.setup.auth != "headers":
@@ -169,6 +186,8 @@ class AppSession:
             self._recorder.emit(Note(text=f"captions app {self.session}: the cloud said {message[:200]}"))
 
     async def _acknowledge(self, ws: ClientConnection) -> None:
+        if self._retired:
+            return  # it is closing already
         self._recorder.emit(AppSocketOpen(session=self.session))
         await self._send(ws, {"type": "subscription_update", "subscriptions": list(self.setup.subscriptions)})
         self._recorder.emit(AppSubscribed(session=self.session, subscriptions=self.setup.subscriptions))
@@ -190,6 +209,11 @@ class AppSession:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         common = {"packageName": self.setup.package, "sessionId": self.session, "timestamp": now}
         await ws.send(json.dumps(body | common))
+
+
+def _cancelled_from_outside() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _how_it_ended(ws: ClientConnection) -> tuple[int, str]:

@@ -119,12 +119,21 @@ class RoomListener:
     def _hear(self, identity: str, data: bytes) -> None:
         """Record a packet; an odd length means a sequence byte before the PCM (wire contract §4)."""
         self.packets += 1
+        self._ear_of(identity).feed(data[1:] if len(data) % 2 else data)
+
+    def _ear_of(self, identity: str) -> PcmEar:
+        """Give the stream of a sender. A frame may be split over packets, so a phone's packets must stay in one.
+
+        Until LiveKit told who is there (up to 3 s, again after each return of the phone) the sender is unknown, "":
+        the only phone known is meant; if none is known yet, the stream goes on under the name that comes first.
+        """
+        if not identity and len(self._ears) == 1:
+            (identity,) = self._ears
         ear = self._ears.get(identity)
         if ear is None:
-            # Until LiveKit told who is there (up to 3 s) the sender is unknown: its stream goes on under its name.
-            ear = self._ears.pop("", None) or PcmEar(self._recorder, Hop.SFU)
-            self._ears[identity] = ear
-        ear.feed(data[1:] if len(data) % 2 else data)
+            unknown = self._ears.pop("", None)
+            ear = self._ears[identity] = unknown or PcmEar(self._recorder, Hop.SFU)
+        return ear
 
     def _finish_ears(self) -> None:
         for ear in self._ears.values():

@@ -159,6 +159,49 @@ async def test_some_close_codes_are_final(stage, cloud, code, sockets):
     assert deaf_and_hearing(stage.history())[1:] == ["EarDeaf", "EarHearing"][:sockets]
 
 
+@pytest.mark.parametrize(
+    ("code", "reason", "missed"),
+    [
+        (1000, "App stopped", ()),
+        (1000, "User session ended", ()),
+        (1000, "Replaced by a new connection", (SESSION,)),
+        (1000, "", (SESSION,)),
+        (1008, "App stopped", (SESSION,)),
+    ],
+)
+async def test_only_the_clouds_own_words_end_an_app_on_purpose(stage, cloud, code, reason, missed):
+    app = await stage.start()
+    await webhook(app)
+    await cloud.said_types(0, "subscription_update")
+    await cloud.sockets[0].close(code, reason)
+    await until(lambda: not app.state()["known"] or NotYet("known"), what="the end of the session", within_s=2)
+    assert app.hearing.missed == missed
+    await webhook(app, "stop_request")
+    assert app.hearing.missed == ()
+
+
+async def test_a_second_webhook_ends_the_dial_in_progress(stage):
+    dialed, gone = asyncio.Event(), asyncio.Event()
+
+    async def never_answer(reader, writer):
+        dialed.set()
+        await reader.read(-1)
+        gone.set()
+        writer.close()
+
+    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as mute:
+        app = await stage.start(cloud_ws_url=f"ws://127.0.0.1:{mute.sockets[0].getsockname()[1]}/app-ws")
+        await webhook(app)
+        await asyncio.wait_for(dialed.wait(), 2)
+        (first,) = app._sessions
+        await webhook(app)
+        await asyncio.wait_for(gone.wait(), 2)
+        assert first not in app._sessions
+        assert len(app._sessions) == 1
+        await app.close()
+    assert not [n.text for n in stage.history().all(ev.Note) if "captions app" in n.text]
+
+
 async def test_the_sdk_gives_up_after_its_retries(stage, cloud):
     app = await stage.start(cloud_ws_url="ws://127.0.0.1:9/app-ws")
     await webhook(app)

@@ -1,8 +1,25 @@
 """The ears process answers its verbs, and its mistakes are sentences."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from harness.control import ControlError, Puppet
+from harness.ears.__main__ import Ears
+from harness.ears.stt import IDLE_S
+from harness.history import Recorder
+
+
+@pytest.mark.parametrize(("given", "idle_s"), [({}, IDLE_S), ({"idle_s": 3}, 3.0)])
+async def test_how_long_the_stt_waits_can_be_told(given, idle_s, tmp_path):
+    child: Any = SimpleNamespace(recorder=Recorder(tmp_path, "r1", "ears"))
+    ears = Ears(child)
+    await ears.verb_stt({"host": "127.0.0.1", "port": 0} | given)
+    assert ears.stt is not None
+    assert ears.stt.idle_s == idle_s
+    await ears.close()
+    child.recorder.close()
 
 
 async def test_the_verbs_over_the_control_channel(tmp_path):
