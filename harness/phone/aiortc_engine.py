@@ -60,7 +60,7 @@ class AiortcEngine:
         """Join; return the room's name once both data channels are open.
 
         Raises:
-            RoomDialError: refused, or lost before that.
+            RoomDialError: refused, lost before that, or failed within the media library.
         """
         self._token = token
         try:
@@ -73,9 +73,12 @@ class AiortcEngine:
         except ConnectionClosed:
             await self._shut()
             raise RoomDialError("signal closed while joining") from None
-        except BaseException:
+        except (RoomDialError, asyncio.CancelledError):
             await self._shut()
             raise
+        except Exception as error:
+            await self._shut()  # what fails in websockets or aiortc is a failed dial: the next one may do better
+            raise RoomDialError(f"{type(error).__name__}: {error}") from error
         self._connected = True
         self._spawn(self._keep_alive(self._signal), "keepalive")
         self._over.add_done_callback(self._report)

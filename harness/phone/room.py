@@ -18,6 +18,8 @@ from harness.waiting import pause
 class Room:
     """Keeps the phone in its room as the real app does: a new room per ACK, redials on a lost signal, the mend.
 
+    A phone whose identity another one took stays out until the next ACK, on purpose.
+
     ``needed`` tells whether the mend may dial: the phone's socket is open and its microphone on.
     """
 
@@ -125,6 +127,7 @@ class Room:
         if self._grant is not None:
             self._grant = msgspec.structs.replace(self._grant, token=engine.token)
         self._emit(ev.RoomLost(person=self._configuration.person, reason=lost.reason))
+        # Replaced: another phone of this user is in the room. No mend: the two would kick each other for ever.
         if not lost.replaced:
             self._start(lambda: self._search(redial=lost.may_redial))
 

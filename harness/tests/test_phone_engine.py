@@ -98,6 +98,18 @@ async def test_a_leave_while_joining_fails_the_dial():
     assert not engine.can_send()
 
 
+async def test_what_breaks_inside_the_media_library_fails_the_dial(monkeypatch):
+    async def broken(_signal):
+        raise ValueError("no such codec")
+
+    async with serve(lambda socket: socket.wait_closed(), "127.0.0.1", 0) as server:
+        engine = AiortcEngine(lambda _lost: None)
+        monkeypatch.setattr(engine, "_offer", broken)
+        with pytest.raises(RoomDialError, match="ValueError: no such codec"):
+            await engine.connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", "t")
+    assert not engine.can_send()
+
+
 async def test_only_udp_candidates_are_taken():
     engine: Any = AiortcEngine(lambda _lost: None)
     taken = []
