@@ -57,6 +57,8 @@ class FakeBridge:
         self.refuse_all = ""
         self.forget_status = False
         self.join_gate: asyncio.Event | None = None
+        self.leave_gate: asyncio.Event | None = None
+        self.status_gate: asyncio.Event | None = None
 
     async def _join(self, request: Any, _context: Any) -> Any:
         self.calls.append("JoinRoom")
@@ -75,6 +77,8 @@ class FakeBridge:
 
     async def _leave(self, request: Any, _context: Any) -> Any:
         self.calls.append("LeaveRoom")
+        if self.leave_gate is not None:
+            await self.leave_gate.wait()
         session = self.sessions.pop(request.user_id, None)
         if session is None:
             return pb.LeaveRoomResponse(success=False, error="session not found")
@@ -83,6 +87,8 @@ class FakeBridge:
 
     async def _status(self, request: Any, _context: Any) -> Any:
         self.calls.append("GetStatus")
+        if self.status_gate is not None:
+            await self.status_gate.wait()
         return pb.BridgeStatusResponse(connected=request.user_id in self.sessions and not self.forget_status)
 
     async def _stream(self, requests: Any, context: Any) -> AsyncIterator[Any]:

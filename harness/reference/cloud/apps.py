@@ -247,13 +247,16 @@ class AppManager:
 
     async def _resurrect(self, app: AppSession) -> None:
         """Stop and start: a new webhook, and none of the old subscriptions."""
+        if app.state is not AppState.GRACE or self._apps.get(app.document.package_name) is not app:
+            return  # it came back, or was stopped or started anew, since its grace ended
         self._remove(app)
         fresh = AppSession(app.document, AppState.RESURRECTING)
         self._apps[app.document.package_name] = fresh
         await self._bring_up(fresh)
 
     def _remove(self, app: AppSession) -> None:
-        del self._apps[app.document.package_name]
+        if self._apps.get(app.document.package_name) is app:
+            del self._apps[app.document.package_name]
         if app.grace is not None:
             app.grace.cancel()
         if app.subscriptions:

@@ -71,6 +71,10 @@ class AudioStatus:
             self._tell()
         self._watch()
 
+    def phone_replaced(self) -> None:
+        """Note a new socket; it is told nothing before its ACK, and the silence clock goes on."""
+        self._phone_here = False
+
     def phone_gone(self) -> None:
         """Note that nobody is there to send or to be told."""
         self._phone_here = False

@@ -7,6 +7,7 @@ No call has a deadline and the channel has no keepalive: the real cloud has neit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 SERVICE = "/mentra.livekit.bridge.LiveKitBridge/"
 CHUNKS_PER_LINE = 100
+UNANSWERED_JOIN_S = 2.0
+"""How long an ending client waits for the answer to its JoinRoom, so that it can leave what it joined."""
 CHANNEL_OPTIONS = (
     # Models a reader with a large window (4 MB, two minutes of speech); the real cloud's gRPC library has 64 KB.
     ("grpc.http2.lookahead_bytes", 4 * 1024 * 1024),
@@ -66,6 +69,7 @@ class BridgeClient:
         self._on_chunk = on_chunk
         self._on_lost = on_lost
         self._rpc_error = grpc.aio.AioRpcError
+        self._closed_channel = grpc.aio.UsageError
         self._end_of_stream = grpc.aio.EOF
         self._pb = bridge_pb2
         self._channel = grpc.aio.insecure_channel(ctx.settings.bridge_address, options=CHANNEL_OPTIONS)
@@ -101,12 +105,13 @@ class BridgeClient:
         # Waits for a join in flight: two at once would leave two streams on one bridge session, each with half
         # of the audio.
         async with self._changing:
+            self._refuse_when_retired()
             if self._ctx.defects.has("rejoin-without-leave"):
                 await self._forget_stream()
             elif self._joined:
                 await self._leave("Rejoining")
             await self._join(join)
-            self._open_stream()
+            await self._open_stream()
             self._log.info("Rejoined LiveKit room via gRPC", roomName=join.room)
 
     async def status(self) -> BridgeStatus:
@@ -124,29 +129,58 @@ class BridgeClient:
         except self._rpc_error as problem:
             self._log.error("GetStatus RPC failed", code=problem.code().name, error=problem.details())
             return BridgeStatus(connected=False, last_disconnect_reason="rpc_error")
+        except self._closed_channel as problem:
+            self._log.error("GetStatus threw", error=str(problem))
+            return BridgeStatus(connected=False, last_disconnect_reason="exception")
         return BridgeStatus(reply.connected, reply.participant_count, reply.last_disconnect_reason)
 
     async def disconnect(self) -> None:
         """End for good: half-close, leave if this process joined, close the channel."""
         self._retired = True
+        await self._change_ended()
         if self._joined:
             await self._leave("User disconnected")
-        await self.let_go()
+        await self._close()
 
     async def let_go(self) -> None:
-        """Recover no more and close the channel, with whatever is still open on it; no word to the bridge."""
+        """Recover no more and close the channel, with whatever is still open on it.
+
+        The bridge hears of it only if a join was in flight: nobody else would leave what that one joined.
+        """
         self._retired = True
+        if await self._change_ended() and self._joined:
+            await self._leave("User disconnected")
+        await self._close()
+
+    async def _change_ended(self) -> bool:
+        """Wait, within a limit, for a join or a leave in flight; gives whether there was one."""
+        if not self._changing.locked():
+            return False
+        try:
+            async with asyncio.timeout(UNANSWERED_JOIN_S), self._changing:
+                pass
+        except TimeoutError:
+            self._log.warning("Not waiting longer for the bridge's answer")
+        return True
+
+    async def _close(self) -> None:
         self._stream = None
         await self._channel.close()
 
+    def _refuse_when_retired(self) -> None:
+        if self._retired:
+            raise JoinFailed("disposed")
+
     async def _connect(self, join: Join) -> None:
+        self._refuse_when_retired()
         if self._joined:
             await self._leave("Reconnecting")
         await self._join(join)
-        self._open_stream()
+        await self._open_stream()
         self._log.info("Connected to LiveKit room via gRPC", roomName=join.room)
 
     async def _join(self, join: Join) -> None:
+        self._refuse_when_retired()  # again: the leave before may have taken long
         self._last_join = join
         self._log.debug("Calling JoinRoom RPC", roomName=join.room)
         call = self._channel.unary_unary(
@@ -166,6 +200,9 @@ class BridgeClient:
         except self._rpc_error as problem:
             self._log.error("JoinRoom RPC failed", code=problem.code().name, error=problem.details())
             raise JoinFailed(f"JoinRoom failed: {problem.code().name} {problem.details()}") from None
+        except self._closed_channel as problem:
+            self._log.error("JoinRoom RPC failed", error=str(problem))
+            raise JoinFailed(f"JoinRoom failed: {problem}") from None
         if not reply.success:
             self._log.error("JoinRoom returned failure", error=reply.error)
             raise JoinFailed(reply.error or "JoinRoom failed without a reason")
@@ -185,6 +222,8 @@ class BridgeClient:
             await call(self._pb.LeaveRoomRequest(user_id=self._user_id, reason=reason))
         except self._rpc_error as problem:
             self._log.error("LeaveRoom RPC failed", code=problem.code().name, error=problem.details())
+        except self._closed_channel as problem:
+            self._log.error("LeaveRoom RPC failed", error=str(problem))
         else:
             self._log.info("Left LiveKit room", reason=reason)
 
@@ -196,7 +235,9 @@ class BridgeClient:
         if stream is not None and not stream.done():
             await stream.done_writing()
 
-    def _open_stream(self) -> None:
+    async def _open_stream(self) -> None:
+        """Open the stream; returns when its first chunk is written, so that no half-close can overtake it."""
+        self._refuse_when_retired()
         stream = self._channel.stream_stream(
             SERVICE + "StreamAudio",
             request_serializer=self._pb.AudioChunk.SerializeToString,
@@ -206,21 +247,21 @@ class BridgeClient:
         self._connected = True
         self._ctx.background.spawn(self._read(stream), f"stream of {self._user_id}")
         self._log.info("Audio stream started, listening for audio from bridge")
-
-    async def _read(self, stream: grpc.aio.StreamStreamCall[Any, Any]) -> None:
-        """Read one stream to its end. Only the client's current stream is heard and only its end matters."""
         first = self._pb.AudioChunk(
             user_id=self._user_id, pcm_data=b"", sample_rate=16000, channels=1, timestamp_ms=int(time.time() * 1000)
         )
-        try:
+        # A stream that fails here fails for its reader too, which acts on it.
+        with contextlib.suppress(self._rpc_error, asyncio.InvalidStateError):
             await stream.write(first)
+
+    async def _read(self, stream: grpc.aio.StreamStreamCall[Any, Any]) -> None:
+        """Read one stream to its end. Only the client's current stream is heard and only its end matters."""
+        try:
             while (chunk := await stream.read()) is not self._end_of_stream:
                 if stream is self._stream:
                     self._receive(chunk.pcm_data)
         except self._rpc_error:
             pass  # the status below tells the same
-        except asyncio.InvalidStateError:
-            pass  # written after the call ended: ditto
         code, details = await stream.code(), await stream.details()
         if stream is not self._stream:
             return

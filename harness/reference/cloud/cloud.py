@@ -35,6 +35,7 @@ class Cloud:
             found = f"[UserSession:createOrReconnect] Existing session found for {user_id}, updating WebSocket"
             self.ctx.log.info(found)
             session.phone = phone
+            session.audio_status.phone_replaced()
             if session.grace is not None:
                 session.grace.cancel()
                 session.grace = None

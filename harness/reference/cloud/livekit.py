@@ -12,6 +12,9 @@ from harness.reference.cloud.context import Context
 from harness.reference.cloud.errors import JoinFailed
 from harness.reference.cloud.wire import Message
 
+FAREWELL_S = 2.5
+"""How long a new session waits for the farewell of the one before: the join in flight, and a little for its leave."""
+
 
 class LiveKitManager:
     """Keep one user's bridge subscriber.
@@ -69,7 +72,9 @@ class LiveKitManager:
                 self._log.debug("Bridge subscriber already connected")
                 return
             if self._after is not None:
-                await asyncio.wait([self._after])
+                await self._wait_for_farewell(self._after)
+                if self._disposed:
+                    return
             # The old client is not disposed of: its one reconnect may still come. So it is in the real cloud.
             if self._client is not None:
                 self._former.append(self._client)
@@ -93,7 +98,13 @@ class LiveKitManager:
         await self.start()
 
     async def check_after_reconnect(self) -> None:
-        """Ask the bridge how it is and rejoin unless it is well."""
+        """Ask the bridge how it is and rejoin unless it is well; a failure is logged and swallowed."""
+        try:
+            await self._check_after_reconnect()
+        except Exception as problem:  # noqa: BLE001  the real cloud goes on to the ACK, whatever it is
+            self._log.error("Reconnect: bridge status check failed", error=repr(problem))
+
+    async def _check_after_reconnect(self) -> None:
         status = await self.status()
         self._log.info("Reconnect: bridge status", **_fields(status))
         healthy = status is not None and status.connected
@@ -136,10 +147,15 @@ class LiveKitManager:
     async def dispose(self) -> None:
         """Leave the room and let go of every client."""
         self._disposed = True
-        for client in self._former:
-            await client.let_go()
+        farewells = [client.let_go() for client in self._former]
         if self._client is not None:
-            await self._client.disconnect()
+            farewells.append(self._client.disconnect())
+        await asyncio.gather(*farewells)
+
+    async def _wait_for_farewell(self, farewell: asyncio.Task[None]) -> None:
+        _, late = await asyncio.wait([farewell], timeout=FAREWELL_S)
+        if late:
+            self._log.warning("Not waiting longer for the earlier session's farewell")
 
     def _fresh_join(self) -> Join | None:
         keys = self._ctx.settings.livekit

@@ -19,6 +19,8 @@ class Outbox:
         """Keep at most `limit` entries."""
         self._waiting: deque[str | bytes] = deque()
         self._news = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self.limit = limit
         """How many may wait; may change at any time."""
 
@@ -27,14 +29,23 @@ class Outbox:
         self._waiting.append(entry)
         while len(self._waiting) > self.limit:
             self._waiting.popleft()
+        self._empty.clear()
         self._news.set()
+
+    async def emptied(self) -> None:
+        """Wait until everything queued was sent, or was given up with its socket."""
+        await self._empty.wait()
 
     async def drain_into(self, socket: Socket) -> None:
         """Send for as long as the socket lives; returns when it does not (its reader sees the same and acts)."""
-        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-            while not socket.closed:
-                await self._news.wait()
-                self._news.clear()
-                while self._waiting:
-                    entry = self._waiting.popleft()
-                    await (socket.send_str(entry) if isinstance(entry, str) else socket.send_bytes(entry))
+        try:
+            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                while not socket.closed:
+                    await self._news.wait()
+                    self._news.clear()
+                    while self._waiting:
+                        entry = self._waiting.popleft()
+                        await (socket.send_str(entry) if isinstance(entry, str) else socket.send_bytes(entry))
+                    self._empty.set()
+        finally:
+            self._empty.set()

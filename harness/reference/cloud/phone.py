@@ -10,7 +10,7 @@ from aiohttp import web
 
 from harness.reference.cloud.context import Context
 from harness.reference.cloud.outbox import Outbox
-from harness.reference.cloud.wire import Message
+from harness.reference.cloud.wire import Message, iso_now
 
 FRAMES_QUEUED = 1000
 PING_TIMEOUT_TEXT = "Ping timeout - no pong received"
@@ -40,6 +40,15 @@ class PhoneConnection:
     async def close(self, code: int, text: str) -> None:
         """Close with a reason and wait for the phone's answer, within the socket's limit."""
         await self.socket.close(code=code, message=text.encode())
+
+    async def dismiss(self, error_code: str, text: str, close_code: int) -> None:
+        """Tell the phone a `connection_error`, after all that waits for it, and close."""
+        self.send({"type": "connection_error", "code": error_code, "message": text, "timestamp": iso_now()})
+        # A frozen phone may never take it; the close must not wait for that.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._ctx.timers.close_s):
+                await self._outbox.emptied()
+        await self.close(close_code, text)
 
     def terminate(self) -> None:
         """Drop the connection without a word; the phone sees 1006."""

@@ -13,7 +13,7 @@ from harness.reference.cloud.cloud import Cloud
 from harness.reference.cloud.errors import Unauthorized
 from harness.reference.cloud.phone import PhoneConnection
 from harness.reference.cloud.session import UserSession
-from harness.reference.cloud.wire import Message, iso_now, read_message
+from harness.reference.cloud.wire import iso_now, read_message
 
 POLICY_VIOLATION = 1008
 NO_CLOSE_FRAME = 1006
@@ -36,7 +36,8 @@ class PhoneSocket:
                 self._ctx.settings.auth_secret,
             )
         except Unauthorized as problem:
-            return web.json_response(_error(None, str(problem)), status=401, headers={"Connection": "close"})
+            refusal = {"type": "connection_error", "message": str(problem), "timestamp": iso_now()}
+            return web.json_response(refusal, status=401, headers={"Connection": "close"})
         wants_livekit = "true" in (request.query.get("livekit"), request.headers.get("livekit"))
         # Pings and pongs are ours to see, since a missing pong ends the connection.
         socket = web.WebSocketResponse(autoping=False, max_msg_size=0, compress=False, timeout=self._ctx.timers.close_s)
@@ -46,19 +47,20 @@ class PhoneSocket:
         phone = PhoneConnection(self._ctx, user_id, socket, cast("asyncio.Transport", request.transport))
         session, reconnection = self._cloud.create_or_reconnect(user_id, phone)
         session.livekit.requested = session.livekit.requested or wants_livekit
-        self._ctx.users.ensure_user(user_id)
         serving = self._ctx.background.spawn(phone.serve(), f"pings of {user_id}")
         self._ctx.background.spawn(session.initialise(reconnection=reconnection), f"connection of {user_id}")
+        reason = ""
         try:
-            await self._listen(session, phone)
+            reason = await self._listen(session, phone)
         finally:
-            code = socket.close_code or NO_CLOSE_FRAME
-            self._cloud.phone_closed(session, phone, code, "")
+            self._cloud.phone_closed(session, phone, socket.close_code or NO_CLOSE_FRAME, reason)
             serving.cancel()  # also when it is closing: the frame is out, and a frozen phone would never answer it
         return socket
 
-    async def _listen(self, session: UserSession, phone: PhoneConnection) -> None:
-        async for frame in phone.socket:
+    async def _listen(self, session: UserSession, phone: PhoneConnection) -> str:
+        """Take what the phone sends, to the end; gives the reason in the phone's close frame, if it sent one."""
+        while True:
+            frame = await phone.socket.receive()
             match frame.type:
                 case aiohttp.WSMsgType.PONG:
                     phone.pong()
@@ -69,14 +71,10 @@ class PhoneSocket:
                 case aiohttp.WSMsgType.TEXT:
                     message = read_message(frame.data)
                     if message is None:
-                        phone.send(_error("MALFORMED_MESSAGE", "Malformed message"))
-                        await phone.close(POLICY_VIOLATION, "Malformed message")
-                        return
+                        await phone.dismiss("MALFORMED_MESSAGE", "Malformed message", POLICY_VIOLATION)
+                        return ""
                     session.handle(message)
+                case aiohttp.WSMsgType.CLOSE:
+                    return frame.extra or ""
                 case _:
-                    return
-
-
-def _error(code: str | None, text: str) -> Message:
-    coded: Message = {} if code is None else {"code": code}
-    return {"type": "connection_error", **coded, "message": text, "timestamp": iso_now()}
+                    return ""

@@ -16,6 +16,9 @@ from harness.reference.cloud.phone import PhoneConnection
 from harness.reference.cloud.stt import SttManager
 from harness.reference.cloud.wire import Message, iso_now, text_of
 
+INTERNAL_ERROR = 1011
+INTERNAL_ERROR_TEXT = "Internal server error"
+
 
 class UserSession:
     """The managers of one user, wired to each other."""
@@ -50,7 +53,18 @@ class UserSession:
             self.phone.send(message)
 
     async def initialise(self, *, reconnection: bool) -> None:
-        """Run the connection's procedure: apps or bridge status, then the subscriber, then the ACK."""
+        """Run the connection's procedure; what goes wrong in it reaches the phone, whose socket then closes."""
+        phone = self.phone
+        try:
+            await self._acknowledge(reconnection=reconnection)
+        except Exception as problem:  # noqa: BLE001  whatever it is, the phone must not wait for an ACK in vain
+            self._log.error("Connection initialisation failed", error=repr(problem))
+            if phone is not None:
+                await phone.dismiss("INTERNAL_ERROR", INTERNAL_ERROR_TEXT, INTERNAL_ERROR)
+
+    async def _acknowledge(self, *, reconnection: bool) -> None:
+        """Apps or bridge status, then the subscriber, then the ACK."""
+        self._ctx.users.ensure_user(self.user_id)
         wants_livekit = self.livekit.requested
         if not reconnection:
             await self._start_apps()
