@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from harness import events as ev
@@ -12,13 +13,16 @@ from harness.history import History
 NAME = "clean"
 AGENT = "cloud-agent:"
 END = "end"
+COMPONENTS = frozenset({"livekit", "bridge", "cloud"})
+LEFT_OF = re.compile(r"process \d+ of ([^\s:]+):")
+"""The part that a leftover process belongs to, as the rig tells it."""
 
 
 def check_clean(history: History, _params: Params) -> Verdict:
     """Judge Clean from what was read at the end, and from what the teardown found left over."""
-    wrong = [at(history, e.t_ns, e.proc or "rig", f"left over: {e.what}") for e in history.all(ev.Leftover)]
-    connected = history.last(ev.Connected)
     missing: list[str] = []
+    wrong = _leftovers(history, missing)
+    connected = history.last(ev.Connected)
     if connected is None:
         missing.append("who was connected at the end was not recorded")
     else:
@@ -30,6 +34,19 @@ def check_clean(history: History, _params: Params) -> Verdict:
         return Verdict(NAME, Outcome.UNKNOWN, "; ".join(missing))
     users = len(connected.users) if connected else 0
     return Verdict(NAME, Outcome.HOLDS, f"one bridge session and one agent for each of {users} connected, none left")
+
+
+def _leftovers(history: History, missing: list[str]) -> list[Evidence]:
+    """Return what the system's components left running; a process of ours that stayed is our own fault."""
+    components = {e.component for e in history.all(ev.ComponentStarted)} | COMPONENTS
+    wrong = []
+    for e in history.all(ev.Leftover):
+        found = LEFT_OF.match(e.what)
+        if found is None or found[1] in components:
+            wrong.append(at(history, e.t_ns, e.proc or "rig", f"left over: {e.what}"))
+        else:
+            missing.append(f"the harness left something of its own: {e.what}")
+    return wrong
 
 
 def _bridge(history: History, users: tuple[str, ...], missing: list[str]) -> list[Evidence]:
@@ -52,15 +69,24 @@ def _bridge(history: History, users: tuple[str, ...], missing: list[str]) -> lis
 
 
 def _rooms(history: History, users: tuple[str, ...], missing: list[str]) -> list[Evidence]:
-    last = {r.room: r for r in history.all(ev.RoomRead) if r.why == END}
-    if not last:
+    reads = [r for r in history.all(ev.RoomRead) if r.why == END]
+    if not reads:
         missing.append("no room was read at the end")
         return []
+    last = {r.room: r for r in reads}
     agents = Counter(p for r in last.values() for p in r.participants if p.startswith(AGENT))
     t_ns = max(r.t_ns for r in last.values())
-    wrong = [
-        at(history, t_ns, "livekit", f"{agents[AGENT + user]} agents of {user} in the rooms, expected 1")
-        for user in users if agents[AGENT + user] != 1
-    ]  # fmt: skip
+    wrong = []
+    for user in users:
+        if len(reads) < len(users) and not any(_is_room_of(user, r) for r in reads):
+            missing.append(f"the room of {user} was not read at the end")
+        elif agents[AGENT + user] != 1:
+            text = f"{agents[AGENT + user]} agents of {user} in the rooms, expected 1"
+            wrong.append(at(history, t_ns, "livekit", text))
     strangers = sorted(set(agents) - {AGENT + u for u in users})
     return wrong + [at(history, t_ns, "livekit", f"{who} is still in a room, its person is not") for who in strangers]
+
+
+def _is_room_of(user: str, read: ev.RoomRead) -> bool:
+    """Tell whether this is the user's room, by its name or by who is in it; each read room is one user's."""
+    return user in read.room or user in read.participants or AGENT + user in read.participants

@@ -31,7 +31,21 @@ def check_alive(history: History, _params: Params) -> Verdict:
         text = first.text if exits else f"{first.where} logged an alarm: {first.text}"
         return Verdict(NAME, Outcome.BROKEN, text, (*exits, *alarms[:5]), stands=bool(exits))
     ready = {e.component for e in history.all(ev.ComponentReady)}
-    return Verdict(NAME, Outcome.HOLDS, f"{', '.join(sorted(ready))}: no exit and no alarm line")
+    unready = _never_ready(history)
+    names = ", ".join(sorted(ready - unready.keys()))
+    text = "; ".join([*([f"{names}: no exit and no alarm line"] if names else []), *unready.values()])
+    return Verdict(NAME, Outcome.UNKNOWN if unready else Outcome.HOLDS, text)
+
+
+def _never_ready(history: History) -> dict[str, str]:
+    """Return the components whose last start ended by itself before it was ready, each with how it ended."""
+    ended = {e.component: e for e in history.all(ev.ComponentExited) if not e.by_us and not e.machine}
+    return {
+        name: f"{name} {e.exit_text} before it was ready"
+        for name, e in sorted(ended.items())
+        if not was_ready(history, e)
+        and not any(r.component == name and r.t_ns > e.t_ns for r in history.all(ev.ComponentReady))
+    }
 
 
 def was_ready(history: History, exited: ev.ComponentExited) -> bool:

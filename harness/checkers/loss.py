@@ -14,6 +14,7 @@ from harness import events as ev
 from harness.checkers.hearing import app_ear_at_fault, deaf_in, observed
 from harness.checkers.timeline import (
     FINAL_AFTER_FRAMES,
+    FINAL_IN_FLIGHT_NS,
     FRAME_NS,
     Indices,
     Span,
@@ -60,14 +61,17 @@ def check_bounded_loss(history: History, params: Params) -> Verdict:
     found: list[Verdict] = []
     for speaker, person in sorted(history.speakers().items()):
         steady, hit = steady_spans(history, person), impacts(history, person)
+        steady_words = steady_spans(history, person, FINAL_IN_FLIGHT_NS)
+        hit_words = impacts(history, person, FINAL_IN_FLIGHT_NS)
         # Without an end there is no total to compare with the budget: what is lost goes on being lost.
         endless = not any(again.person == person for again in history.all(ev.SteadyAgain))
-        for kind, when, budget_ms in (
-            (STEADY, steady, params["steady_ms"]),
-            (ENDLESS if endless else IMPACT, hit, 0.0 if endless else params["impact_ms"]),
+        for kind, when, when_words, budget_ms in (
+            (STEADY, steady, steady_words, params["steady_ms"]),
+            (ENDLESS if endless else IMPACT, hit, hit_words, 0.0 if endless else params["impact_ms"]),
         ):
             spans = [_owed(history, s) for s in when]
-            loss = lost_in(history, speaker, person, spans, straddling=kind != STEADY)
+            word_spans = [_owed(history, s) for s in when_words]
+            loss = lost_in(history, speaker, person, spans, word_spans, straddling=kind != STEADY)
             if loss.spoken_frames:
                 found.append(_verdict(history, speaker, loss, kind, budget_ms, spans))
     if not found:
@@ -84,9 +88,12 @@ def _owed(history: History, span: Span) -> Span:
     return Span(span.start_ns, min(span.end_ns, observed_end_ns(history) - 2 * SECOND_NS), span.what)
 
 
-def lost_in(history: History, speaker: int, person: str, spans: list[Span], *, straddling: bool) -> Loss:
-    """Return what ``speaker`` said in ``spans`` that was lost on its way to the cloud or to a final caption.
+def lost_in(
+    history: History, speaker: int, person: str, spans: list[Span], word_spans: list[Span], *, straddling: bool
+) -> Loss:
+    """Return what ``speaker`` said in ``spans`` that was lost on its way to the cloud, or to a final caption.
 
+    Words are weighed by ``word_spans``, as a final is longer on its way than a frame; what was said counts both.
     ``straddling``: words count whose utterance lies only partly in a span (an impact has its say over those).
     """
     said = spoken(history, speaker)
@@ -94,11 +101,17 @@ def lost_in(history: History, speaker: int, person: str, spans: list[Span], *, s
     inside = _inside(times - FRAME_NS, times, spans, straddling=straddling)
     heard = np.concatenate([_whole(history, hop, speaker) for hop in (Hop.CLOUD_IN, Hop.STT_IN)])
     lost_frames = said[inside][~np.isin(said[inside], heard)]
-    words = _owed_words(history, said, spans, straddling=straddling)
+    words = _owed_words(history, said, word_spans, straddling=straddling)
     named = {w for c in history.captions("app-in", final=True, speaker=speaker) for w in c.words}
     lost_words = words[~np.isin(words, np.fromiter(named, np.int64, len(named)))]
-    of_words = (first_frame(lost_words)[:, None] + np.arange(WORD_FRAMES)).ravel()
-    return Loss(person, np.union1d(lost_frames, of_words).astype(np.int64), len(lost_words), int(inside.sum()))
+    lost = np.union1d(lost_frames, _frames_of(lost_words)).astype(np.int64)
+    weighed = np.union1d(said[inside], _frames_of(words))
+    return Loss(person, lost, len(lost_words), len(weighed))
+
+
+def _frames_of(words: Indices) -> Indices:
+    found: Indices = (first_frame(words)[:, None] + np.arange(WORD_FRAMES)).ravel()
+    return found
 
 
 def _whole(history: History, hop: Hop, speaker: int) -> Indices:

@@ -7,6 +7,7 @@ from typing import Final
 
 from harness import events as ev
 from harness.checkers.timeline import Span, fault_windows, observed_end_ns, talk_end_ns
+from harness.checkers.zombies import broken_promises
 from harness.clock import MS_NS
 from harness.frames import Hop
 from harness.history import History
@@ -18,8 +19,8 @@ LAG_LIMIT_MS: Final = 500.0
 def failed_preconditions(history: History) -> tuple[str, ...]:
     """Return why nothing can be concluded from this run, one sentence each; empty when judging is possible."""
     found = [
-        *_raised(history), *_steadiness(history), *_faults(history), *_gates(history), *_lag(history),
-        *_machine(history), *_cut_short(history), *_nobody_spoke(history),
+        *_raised(history), *_steadiness(history), *_faults(history), *broken_promises(history), *_lag(history),
+        *_machine(history), *_ours(history), *_cut_short(history), *_nobody_spoke(history),
     ]  # fmt: skip
     return tuple(dict.fromkeys(found))
 
@@ -56,13 +57,6 @@ def _faults(history: History) -> Iterator[str]:
             yield f"{e.fault} landed and was never healed"
 
 
-def _gates(history: History) -> Iterator[str]:
-    for gate in history.all(ev.Gate):
-        if gate.promised and gate.outcome != "zombie":
-            said = "the bridge gave no answer" if gate.outcome == "no-answer" else "the bridge holds no session"
-            yield f"no zombie made: {said} for {gate.user}" + (f" ({gate.detail})" if gate.detail else "")
-
-
 def _lag(history: History) -> Iterator[str]:
     """Weigh lag from the first thing that is judged (a dial, speech, a fault) until draining ended."""
     first_ns = min((e.t_ns for e in history.iter(ev.PhoneDialing, ev.Talking, ev.Injecting)), default=history.start_ns)
@@ -93,6 +87,11 @@ def _machine(history: History) -> Iterator[str]:
     for e in history.all(ev.ComponentExited):
         if e.machine:
             yield f"the machine ended {e.component} at {history.seconds(e.t_ns):.1f} s ({e.exit_text})"
+
+
+def _ours(history: History) -> Iterator[str]:
+    for e in history.all(ev.OursExited):
+        yield f"{e.process} itself ended at {history.seconds(e.t_ns):.1f} s ({e.exit_text})"
 
 
 def _cut_short(history: History) -> Iterator[str]:

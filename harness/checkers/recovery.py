@@ -7,6 +7,7 @@ from harness.checkers.hearing import Hearing, HopState, hop_states
 from harness.checkers.resumption import first_caption_after
 from harness.checkers.timeline import FaultWindow, anchors, fault_windows
 from harness.checkers.verdict import Recovery
+from harness.checkers.zombies import gate_text
 from harness.clock import SECOND_NS
 from harness.history import History
 
@@ -78,6 +79,7 @@ def _lines(
     lines = [_line("injected", _moment(history, w.landed_ns), f"{w.fault}  {w.proof}") for w in windows]
     healed = {e.number: e for e in history.all(ev.Healed)}
     lines += [_line("healed", _moment(history, e.t_ns), f"{e.fault}  {e.proof}") for _, e in sorted(healed.items())]
+    lines += [_line("gate", _moment(history, g.t_ns), gate_text(g)) for g in history.all(ev.Gate)]
     if windows:
         lines.append(_line("last good", times["last_good_s"], "last final caption before the fault"))
     if anchor is not None:

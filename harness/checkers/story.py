@@ -8,6 +8,7 @@ from harness import events as ev
 from harness.checkers.resumption import first_caption_after
 from harness.checkers.timeline import anchors, at
 from harness.checkers.verdict import Evidence, Story
+from harness.checkers.zombies import gate_text
 from harness.history import History
 
 
@@ -122,8 +123,8 @@ def _step_text(event: ev.AnyEvent) -> str:  # noqa: PLR0911  one line per kind o
             return f"injected {fault}: {proof}"
         case ev.Healed(fault=fault, proof=proof):
             return f"healed {fault}: {proof}"
-        case ev.Gate(user=user, outcome=outcome):
-            return f"gate: {user} {outcome}" if outcome != "none" else f"gate: zombie: none ({user})"
+        case ev.Gate():
+            return f"gate  {gate_text(event)}"
         case ev.Anchor(person=person, name=name):
             return f"anchor of {person}: {name}"
         case ev.SteadyAgain(person=person):

@@ -18,7 +18,10 @@ from harness.speech import UTTERANCE_FRAMES, UTTERANCE_WORDS, WORD_FRAMES
 FRAME_NS: Final = 20 * MS_NS
 IN_FLIGHT_NS: Final = 500 * MS_NS
 """What was spoken this shortly before a fault was still on its way and is lost to the fault, not to a steady system:
-a packet of 100 ms, the hops, and the way back of a final caption."""
+a packet of 100 ms, and the hops."""
+FINAL_IN_FLIGHT_NS: Final = 1500 * MS_NS
+"""The same for a final caption that fell due this shortly before a fault: its way back takes up to 1 s on a loaded
+machine (measured), on top of the frames' own way."""
 SPEECH_FRAMES: Final = WORD_FRAMES * UTTERANCE_WORDS
 FINAL_AFTER_FRAMES: Final = SPEECH_FRAMES + 5
 """A final is owed once this much of an utterance was spoken: its words, and a silence as long as the largest packet
@@ -105,9 +108,10 @@ def observed_end_ns(history: History) -> int:
     return drained.t_ns if drained else history.end_ns
 
 
-def impacts(history: History, person: str) -> list[Span]:
+def impacts(history: History, person: str, in_flight_ns: int = IN_FLIGHT_NS) -> list[Span]:
     """Return the stretches from a fault until captions flow steadily again for ``person``, merged.
 
+    Each begins ``in_flight_ns`` before its fault: what was on its way then is lost to the fault.
     A person without steady-again events of their own takes everybody's.
     """
     own = [s.moment_ns for s in history.all(ev.SteadyAgain) if s.person == person]
@@ -115,7 +119,7 @@ def impacts(history: History, person: str) -> list[Span]:
     spans: list[Span] = []
     for window in fault_windows(history):
         end_ns = min((m for m in again if m > window.landed_ns), default=talk_end_ns(history))
-        start_ns = window.start_ns - IN_FLIGHT_NS
+        start_ns = window.start_ns - in_flight_ns
         if spans and start_ns <= spans[-1].end_ns:
             spans[-1] = Span(spans[-1].start_ns, max(end_ns, spans[-1].end_ns), spans[-1].what)
         else:
@@ -123,14 +127,14 @@ def impacts(history: History, person: str) -> list[Span]:
     return spans
 
 
-def steady_spans(history: History, person: str) -> list[Span]:
-    """Return the stretches in which the system was steady and owed ``person`` every word."""
+def steady_spans(history: History, person: str, in_flight_ns: int = IN_FLIGHT_NS) -> list[Span]:
+    """Return the stretches in which the system was steady and owed ``person`` every word (outside the impacts)."""
     reached = history.first(ev.SteadyReached)
     again = [s.moment_ns for s in history.all(ev.SteadyAgain) if s.person == person]
     first_ns = min([*([reached.since_ns] if reached else []), *again], default=None)
     if first_ns is None:
         return []
-    return subtract(Span(first_ns, talk_end_ns(history)), impacts(history, person))
+    return subtract(Span(first_ns, talk_end_ns(history)), impacts(history, person, in_flight_ns))
 
 
 def spoken_times(history: History, index: Indices) -> Indices:

@@ -26,6 +26,7 @@ _LINES: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
     ev.RecoveryMissed: lambda e: f"no recovery: {e.reason}",
     ev.StoryRaised: lambda e: f"the story raised: {e.error}",
     ev.Leftover: lambda e: f"left over: {e.what}",
+    ev.OursExited: lambda e: f"{e.process} of the harness itself ended ({e.exit_text})",
 }
 
 

@@ -89,9 +89,9 @@ def _nothing_run(
     scenario: str, options: RigOptions, code: int, why: str, *, run_dir: Path | None = None, skipped: bool = False
 ) -> Finished:
     """Return the result of a run of which there is nothing to judge; the JSON has the same keys as any other."""
-    because = {"name": "preconditions", "outcome": Outcome.UNKNOWN.value, "because": why, "evidence": []}
     facts: dict[str, Any] = {
-        "scenario": scenario, "outcome": Outcome.UNKNOWN.value, "guarantees": [because], "diagnosis": [],
+        "scenario": scenario, "outcome": Outcome.UNKNOWN.value,
+        "guarantees": [report.preconditions_row(why)], "diagnosis": [],
         "recovery": {}, "tested": {}, "seed": options.seed, "system": options.system,
         "run": str(run_dir) if run_dir else None,
     }  # fmt: skip

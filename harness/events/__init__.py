@@ -17,6 +17,7 @@ from harness.events.common import (
     EarHearing,
     Lag,
     Note,
+    OursExited,
 )
 from harness.events.ears import (
     AppSocketClosed,
@@ -118,6 +119,7 @@ __all__ = [
     "LogLine",
     "MicState",
     "Note",
+    "OursExited",
     "PhoneDialFailed",
     "PhoneDialing",
     "PhoneMessage",
@@ -152,10 +154,10 @@ AnyEvent = Union[  # noqa: UP007  msgspec reads the union at run time
     RunStarted, Tested, ComponentStarted, ComponentReady, ComponentExited, StackReady, LogLine, Step, DeclaredWait,
     SteadyReached, SteadyFailed, Injecting, Injected, Healing, Healed, FaultFailed, Gate, Anchor, SteadyAgain,
     RecoveryMissed, HealthRead, BridgeRead, RoomRead, Connected, StoppedTalking, Drained, Declared, StoryRaised,
-    Leftover, RunEnded, Lag, Note, Damaged, EarDeaf, EarHearing, PhoneDialing, PhoneDialFailed, PhoneSocketOpen,
-    PhoneSocketClosed, PhoneMessage, RoomDialing, RoomConnected, RoomDialFailed, RoomLost, RoomLeft, Talking, MicState,
-    Caption, SttOpened, SttKeepalive, SttClosed, AppWebhook, AppSocketOpen, AppSocketClosed, AppSubscribed, LinkOpened,
-    LinkRefused, LinkClosed,
+    Leftover, RunEnded, Lag, Note, Damaged, EarDeaf, EarHearing, OursExited, PhoneDialing, PhoneDialFailed,
+    PhoneSocketOpen, PhoneSocketClosed, PhoneMessage, RoomDialing, RoomConnected, RoomDialFailed, RoomLost, RoomLeft,
+    Talking, MicState, Caption, SttOpened, SttKeepalive, SttClosed, AppWebhook, AppSocketOpen, AppSocketClosed,
+    AppSubscribed, LinkOpened, LinkRefused, LinkClosed,
 ]  # fmt: skip
 
 _encoder = msgspec.json.Encoder()

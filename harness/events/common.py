@@ -1,4 +1,4 @@
-"""What every process of ours may note: its own lag, remarks, damaged PCM, a deaf ear."""
+"""What every process of ours may note: its own lag, remarks, damaged PCM, a deaf ear, its end."""
 
 from __future__ import annotations
 
@@ -37,3 +37,10 @@ class EarHearing(Event, frozen=True, tag="ear-hearing"):
     """An ear of ours hears again at ``hop``."""
 
     hop: str
+
+
+class OursExited(Event, frozen=True, tag="ours-exited"):
+    """A process of ours ended though nobody asked it to: what it would have heard or said is missing."""
+
+    process: str
+    exit_text: str

@@ -50,9 +50,14 @@ def summary_json(judgement: Judgement) -> str:
     return json.dumps(_summary(judgement, sentences=False), ensure_ascii=False)
 
 
+def preconditions_row(why: str) -> Json:
+    """Return the row among the guarantees that says why nothing can be concluded."""
+    return {"name": "preconditions", "outcome": Outcome.UNKNOWN.value, "because": why, "evidence": []}
+
+
 def _summary(judgement: Judgement, *, sentences: bool) -> Json:
     story = judgement.story
-    guarantees: list[Json] = []
+    guarantees: list[Json] = [preconditions_row("; ".join(judgement.preconditions))] if judgement.preconditions else []
     for v in judgement.verdicts:
         sentence: Json = {"sentence": SENTENCES.get(v.guarantee, "")} if sentences else {}
         name = TITLES.get(v.guarantee, v.guarantee)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.checkers import TITLES, Diagnosis, Evidence, Judgement, Outcome, Verdict
+from harness.report.machine import MACHINE, exit_code
 
 CLUES = 4
 """Pieces of evidence shown per verdict or diagnosis; verdict.json has them all."""
@@ -34,7 +35,7 @@ def text(judgement: Judgement) -> str:
 def markdown(judgement: Judgement) -> str:
     """Return report.md: verdict, story with times, first clue, recovery, how to rerun, where the logs are."""
     story = judgement.story
-    parts = [f"# {judgement.outcome}: {story.scenario}", ""]
+    parts = [f"# {_first_words(judgement)}: {story.scenario}", ""]
     parts += [f"- {why}" for why in judgement.preconditions]
     parts += _guarantees(judgement)
     parts += _causes("Likely cause", judgement.diagnosis)
@@ -49,6 +50,13 @@ def markdown(judgement: Judgement) -> str:
         parts += ["", "## Checklist", ""]
         parts += [f"- **{a.answer}** {a.item}: {a.evidence}" for a in judgement.checklist]
     return "\n".join([*parts, *_where(judgement)]) + "\n"
+
+
+def _first_words(judgement: Judgement) -> str:
+    """Return the outcome; an UNKNOWN says at once when it is the machine's or the set-up's (exit 3)."""
+    if exit_code(judgement) == MACHINE:
+        return f"{judgement.outcome} (machine or set-up)"
+    return judgement.outcome.value
 
 
 def first_clue(judgement: Judgement) -> Evidence | None:

@@ -1,6 +1,9 @@
 """Resumes, Honest and Bounded loss, by hand-made histories."""
 
+import re
+
 import numpy as np
+import pytest
 
 from harness import events as ev
 from harness.checkers import Outcome, bounded_loss, judge, resumes
@@ -276,6 +279,33 @@ def test_what_was_in_flight_belongs_to_the_impact():
     draft = green()
     draft.silent["cloud-in"] = [(5.8, 9.0)]
     assert check_bounded_loss(draft.history(), {"steady_ms": 0.0, "impact_ms": 6000.0}).outcome is Outcome.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("hop", "lost", "outcome"),
+    [
+        ("app-in", (4.2, 4.5), Outcome.HOLDS),  # the final of the utterance from 3.3 s on, due at 4.4 s
+        ("app-in", (2.8, 3.1), Outcome.BROKEN),  # the one before
+        ("cloud-in", (4.9, 4.94), Outcome.BROKEN),  # frames are not so long on their way
+    ],
+)
+def test_final_that_fell_due_shortly_before_the_fault_belongs_to_the_impact(hop, lost, outcome):
+    draft = green().drop(ev.SteadyReached).drop(ev.Injecting)
+    draft.add(at(5.4, ev.SteadyReached(for_s=3.5, since_ns=ns(1.9))))
+    draft.add(at(5.5, ev.Injecting(number=1, fault="Vanish(cloud)", target="cloud", blast=(), held=False)))
+    draft.silent.setdefault(hop, []).append(lost)
+    assert check_bounded_loss(draft.history(), {"steady_ms": 0.0, "impact_ms": 6000.0}).outcome is outcome
+
+
+def test_no_more_is_lost_than_was_said():
+    """Words that began before the impact count on both sides."""
+    draft = green().never_recovers()
+    draft.silent = {"phone-out": [], "sfu": [(4.0, 99.0)]}
+    draft.talks[ALICE] = [(1.9, 6.06), (12.5, 14.7)]
+    for params in (LOSS, {"steady_ms": 9000.0, "impact_ms": 0.0}):
+        because = check_bounded_loss(draft.history(), params).because
+        for lost_ms, said_ms in re.findall(r"lost (\d+) ms of (\d+) ms", because):
+            assert int(lost_ms) <= int(said_ms), because
 
 
 def test_cut_frames_are_lost_and_damaged_ones_are_not():

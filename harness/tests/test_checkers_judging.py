@@ -22,6 +22,16 @@ def _gate(outcome):
     return green().drop(ev.Gate).add(at(7, gate))
 
 
+REQUEST = "JoinRoom request: userId=alice@x, room=alice@x"
+
+
+def _join(*lines, before=""):
+    """The bridge logs a first join of alice, these lines after the request that follows the gate, and no others."""
+    draft = green().drop(ev.LogLine).add(log(1.5, "bridge", REQUEST), log(1.6, "bridge", "Successfully joined room: x"))
+    draft.add(*([log(8.0, "bridge", before)] if before else []))
+    return draft.add(*(log(8.65 + i / 100, "bridge", text) for i, text in enumerate((REQUEST, *lines))))
+
+
 def _held(*, healed):
     draft = green().add(
         at(6.2, ev.Injecting(number=2, fault="Pause(phone)", target="phone", blast=(), held=True)),
@@ -51,6 +61,15 @@ def _silent_during_the_impact():
         (_held(healed=False), "never healed"),
         (_gate("none"), "no zombie made: the bridge holds no session"),
         (_gate("no-answer"), "no zombie made: the bridge gave no answer"),
+        (
+            green().add(at(12.3, ev.OursExited(process="ears", exit_text="exited -9"))),
+            "ears itself ended at 12.3 s (exited -9)",
+        ),
+        (_join("Successfully joined room: userId=alice@x"), "the zombie was gone before the new cloud joined"),
+        (
+            _join("Successfully joined room: userId=alice@x", before="Closing room session for user alice@x"),
+            "the zombie was gone before the new cloud joined",
+        ),
         (green().add(_lag(700, 5)), "ears itself was 700 ms late"),
         (green().drop(ev.Declared), "cut short at 15.5 s"),
         (green().drop(ev.RunEnded), "cut short"),
@@ -68,6 +87,49 @@ def test_failed_precondition_makes_the_run_unknown(draft, word):
     judgement = judge(draft.history())
     assert judgement.outcome is Outcome.UNKNOWN
     assert any(word in why for why in judgement.preconditions), judgement.preconditions
+
+
+SUCCESS = "Successfully joined room: userId=alice@x"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Closing room session for user alice@x", SUCCESS),
+        ('{"message": "Replacing existing bridge session"}', SUCCESS),
+        (SUCCESS, '{"message": "Replacing existing bridge session"}'),  # flushed late
+        ('{"message": "Session already exists for user"}', REQUEST, SUCCESS),
+        (REQUEST, SUCCESS),  # a refusal whose words went elsewhere, and a second try
+        ("Successfully joined room: userId=bob@x",),
+        (),
+    ],
+)
+def test_zombie_that_the_new_cloud_met_or_may_have_met(lines):
+    assert judge(_join(*lines).history()).preconditions == ()
+
+
+def test_zombie_refused_by_the_clouds_word_alone():
+    draft = _join().add(log(8.66, "cloud", "JoinRoom returned failure: session already exists for this user"))
+    assert judge(draft.add(log(8.7, "bridge", SUCCESS)).history()).preconditions == ()
+
+
+def test_bridge_whose_log_is_not_understood_claims_nothing():
+    draft = green().drop(ev.LogLine).add(log(8.7, "bridge", "joined alice@x"))
+    assert judge(draft.history()).preconditions == ()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "promised", "said"),
+    [
+        ("zombie", True, "alice: zombie present, as promised"), ("zombie", False, "alice: zombie: present"),
+        ("none", False, "alice: zombie: none"), ("no-answer", True, "alice: no answer"),
+    ],
+)  # fmt: skip
+def test_gate_stands_in_the_recovery(outcome, promised, said):
+    gate = at(7, ev.Gate(user="alice@x", outcome=outcome, promised=promised, detail=""))
+    judgement = judge(green().drop(ev.Gate).add(gate).history())
+    assert f"gate              7.000 s  {said}" in judgement.recovery.lines
+    assert f"gate  {said}" in [s.text for s in judgement.story.steps]
 
 
 def test_precondition_outweighs_broken_flow():

@@ -84,6 +84,13 @@ def test_exit_that_is_not_the_systems(exited):
     assert check_alive(green().add(exited).history(), {}).outcome is Outcome.HOLDS
 
 
+def test_part_that_never_got_ready_is_not_said_to_be_alive():
+    draft = green().drop(ev.ComponentReady, lambda e: e.component == "bridge").add(_exit(0.4, by_us=False))
+    verdict = check_alive(draft.history(), {})
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert verdict.because == "cloud: no exit and no alarm line; bridge exited 2 before it was ready"
+
+
 def test_alarm_line_breaks_alive_unless_expected():
     verdict = check_alive(green().add(log(5, "bridge", "panic: send on closed channel", 31)).history(), {})
     assert verdict.outcome is Outcome.BROKEN
@@ -101,6 +108,16 @@ def _room(*participants):
     return green().drop(ev.RoomRead).add(at(14.7, ev.RoomRead(why="end", room="alice@x", participants=participants)))
 
 
+def _left(part):
+    return green().add(at(15.4, ev.Leftover(what=f"process 9 of {part}: x")))
+
+
+def _two_connected(*rooms):
+    draft = _bridge(active_sessions=2, connected={"alice@x": True, "bob@y": True}).drop(ev.RoomRead).drop(ev.Connected)
+    draft.add(at(14.7, ev.Connected(users=("alice@x", "bob@y"))))
+    return draft.add(*(at(14.7, ev.RoomRead(why="end", room=r, participants=p)) for r, p in rooms))
+
+
 @pytest.mark.parametrize(
     ("draft", "word"),
     [
@@ -109,6 +126,8 @@ def _room(*participants):
         (_room("alice@x"), "0 agents of alice@x"),
         (_room("alice@x", "cloud-agent:alice@x", "cloud-agent:bob@x"), "cloud-agent:bob@x is still in a room"),
         (green().add(at(15.4, ev.Leftover(what="process 99"))), "left over: process 99"),
+        (_left("bridge"), "left over: process 9 of bridge: x"),
+        (_left("livekit"), "left over: process 9 of livekit: x"),
     ],
 )
 def test_clean_broken(draft, word):
@@ -126,6 +145,33 @@ def test_clean_broken(draft, word):
 )  # fmt: skip
 def test_clean_unknown_when_not_read(draft):
     assert check_clean(draft.history(), {}).outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("part", ["links", "ears", "phone-2", "watcher", "unknown"])
+def test_what_is_left_of_ours_is_not_the_systems(part):
+    verdict = check_clean(_left(part).history(), {})
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert f"of its own: process 9 of {part}" in verdict.because
+    assert check_clean(_left(part).drop(ev.BridgeRead).add(_bridge_read(2)).history(), {}).outcome is Outcome.BROKEN
+
+
+def _bridge_read(sessions):
+    return at(14.7, ev.BridgeRead(why="end", answered=True, active_sessions=sessions, connected={"alice@x": True}))
+
+
+ALICES = ("alice@x", ("alice@x", "cloud-agent:alice@x"))
+
+
+def test_room_that_was_not_read_is_unknown():
+    verdict = check_clean(_two_connected(ALICES).history(), {})
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert verdict.because == "the room of bob@y was not read at the end"
+
+
+@pytest.mark.parametrize("room", ["bob@y", "some other name"])
+def test_room_that_was_read_without_an_agent_is_broken(room):
+    verdict = check_clean(_two_connected(ALICES, (room, ())).history(), {})
+    assert verdict.because == "0 agents of bob@y in the rooms, expected 1"
 
 
 def test_words_of_other_people_do_not_mix():

@@ -77,6 +77,20 @@ def test_exit_codes(draft, code):
     assert report.exit_code(judge(draft.history())) == code
 
 
+def test_json_says_why_a_run_is_unknown():
+    row = json.loads(report.summary_json(judge(green().drop(ev.Injected).history())))["guarantees"][0]
+    why = "Vanish(cloud) began at 6.0 s and never proved that it landed"
+    assert row == {"name": "preconditions", "outcome": "UNKNOWN", "because": why, "evidence": []}
+    names = [g["name"] for g in json.loads(report.summary_json(judge(green().history())))["guarantees"]]
+    assert "preconditions" not in names
+
+
+def test_report_says_at_once_that_the_machine_is_at_fault():
+    failed = green().add(at(5, ev.StoryRaised(error="port 9090 is taken", machine=True)))
+    assert report.markdown(judge(failed.history())).startswith("# UNKNOWN (machine or set-up): kill-cloud[vanish]\n")
+    assert report.markdown(judge(green().drop(ev.Injected).history())).startswith("# UNKNOWN: kill-cloud[vanish]\n")
+
+
 def test_report_is_one_screen_with_verdict_clue_and_rerun(tmp_path):
     draft = green().never_recovers().add(log(8.7, "bridge", "session already exists for this user", 9))
     run_dir = save(draft, tmp_path)
