@@ -42,8 +42,9 @@ def _gone_before_join(history: History, gate: ev.Gate) -> bool:
     """
     joining = False
     met = False
+    since_ns = _doors_open_ns(history, gate)
     for line in history.all(ev.LogLine):
-        if line.t_ns < gate.t_ns:
+        if line.t_ns < since_ns:
             continue
         words = line.text.lower()
         if joining and (REFUSED in words or REPLACED in words):
@@ -59,6 +60,12 @@ def _gone_before_join(history: History, gate: ev.Gate) -> bool:
         elif joining and JOINED in line.text:
             return not met and not _told_later(history, line.t_ns)
     return False
+
+
+def _doors_open_ns(history: History, gate: ev.Gate) -> int:
+    """Return when a phone could first reach the new cloud; a line that was read late is older than that."""
+    opened = [e.t_ns for e in history.all(ev.LinkOpened) if e.link == "phone->cloud" and e.t_ns >= gate.t_ns]
+    return min(opened, default=gate.t_ns)
 
 
 def _told_later(history: History, since_ns: int) -> bool:

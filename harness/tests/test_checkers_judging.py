@@ -113,6 +113,13 @@ def test_zombie_refused_by_the_clouds_word_alone():
     assert judge(draft.add(log(8.7, "bridge", SUCCESS)).history()).preconditions == ()
 
 
+def test_join_that_was_read_late_is_not_the_new_clouds():
+    draft = green().drop(ev.LogLine).add(log(7.01, "bridge", REQUEST), log(7.02, "bridge", SUCCESS))
+    assert judge(draft.history()).outcome is Outcome.UNKNOWN
+    draft.add(at(8.5, ev.LinkOpened(link="phone->cloud", conn=2), "links"))
+    assert judge(draft.history()).preconditions == ()
+
+
 def test_bridge_whose_log_is_not_understood_claims_nothing():
     draft = green().drop(ev.LogLine).add(log(8.7, "bridge", "joined alice@x"))
     assert judge(draft.history()).preconditions == ()
