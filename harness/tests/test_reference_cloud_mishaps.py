@@ -20,18 +20,24 @@ def client_of(w):
     return BridgeClient(w.cloud.ctx, USER, lambda _pcm: None, lambda _why: None)
 
 
-async def test_a_status_check_that_breaks_does_not_keep_the_phone_from_its_ack():
+def session_of(w):
+    session = w.cloud.session(USER)
+    assert session is not None
+    return session
+
+
+async def test_a_status_check_that_breaks_does_not_keep_the_phone_from_its_ack(monkeypatch):
     async with world() as w:
         await (await w.phone()).acknowledged()
-        w.cloud.session(USER).livekit.status = raises
+        monkeypatch.setattr(session_of(w).livekit, "status", raises)
         await (await w.phone()).acknowledged()
         assert "broken inside" in w.log_lines("Reconnect: bridge status check failed")[0]
         assert w.log_lines("Reconnect: bridge rejoin attempted") == []
 
 
-async def test_a_connection_that_breaks_inside_is_told_and_closed_with_1011():
+async def test_a_connection_that_breaks_inside_is_told_and_closed_with_1011(monkeypatch):
     async with world() as w:
-        w.cloud.ctx.users.running_apps = raises
+        monkeypatch.setattr(w.cloud.ctx.users, "running_apps", raises)
         phone = await w.phone()
         await eventually(lambda: phone.close_code == 1011, "close 1011")
         assert [(m["type"], m["code"]) for m in phone.received] == [("connection_error", "INTERNAL_ERROR")]
@@ -139,7 +145,7 @@ async def test_the_first_chunk_goes_before_a_half_close_that_follows_at_once():
 async def test_an_app_stopped_at_the_end_of_its_grace_stays_stopped():
     async with world() as w:
         await w.captions_running()
-        apps = w.cloud.session(USER).apps
+        apps = session_of(w).apps
         app = apps._apps[PACKAGE]
         await w.app.socket.close()
         await eventually(lambda: w.log_lines("App disconnected, grace period started"), "the grace")
@@ -155,7 +161,7 @@ async def test_a_second_socket_hears_of_its_audio_only_after_its_own_ack():
         w.bridge.status_gate = asyncio.Event()
         second = await w.phone()
         await eventually(lambda: "GetStatus" in w.bridge.calls, "the second socket's status")
-        w.cloud.session(USER).audio_status.failed("a test's")
+        session_of(w).audio_status.failed("a test's")
         w.bridge.status_gate.set()
         await eventually(second.audio_statuses, "the word")
         assert [m["type"] for m in second.received] == ["connection_ack", "audio_status"]
