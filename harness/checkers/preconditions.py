@@ -96,8 +96,8 @@ def _ours(history: History) -> Iterator[str]:
 
 def _cut_short(history: History) -> Iterator[str]:
     """A complete record has the declared guarantees and the end of the teardown; a story that raised says so itself."""
-    if history.all(ev.StoryRaised) or _never_flowed(history):
-        return
+    if _never_flowed(history) or any(history.all(kind) for kind in (ev.StoryRaised, ev.SteadyFailed, ev.FaultFailed)):
+        return  # its end is explained
     if history.last(ev.Declared) is None or history.last(ev.RunEnded) is None:
         yield f"the run was cut short at {history.seconds(history.end_ns):.1f} s"
 

@@ -37,6 +37,7 @@ from harness.rig.people import Person, PhoneSettings
 from harness.rig.phones import PhoneBooth
 from harness.rig.run_dir import RunDir, prune
 from harness.rig.scene import RigScene
+from harness.rig.settings_file import write_settings
 from harness.rig.stack import Stack
 from harness.settings import settings
 from harness.story import ScenarioInfo
@@ -92,6 +93,7 @@ class Rig:
         self.recorder = Recorder(self.run_dir, self.run, "rig")
         self.epoch_ns = now_ns()
         self._emit_start()
+        write_settings(self.run_dir, self.options, self.system)
         self._began_ns = now_ns()
         self.live = Live(self.run_dir, self.epoch_ns)
         self.stack = Stack(

@@ -1,5 +1,7 @@
 """The rig's pure parts: what paces a story, what a health answer says, where runs are kept."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ from harness.rig.health import says_fine
 from harness.rig.live import FRAME_NS, Flow, Live
 from harness.rig.options import RigOptions
 from harness.rig.run_dir import RunDir, is_alive, prune
+from harness.rig.settings_file import write_settings
+from harness.system import load_system
 from harness.waiting import NotYet
 
 ALICE = Flow("alice", 7)
@@ -123,6 +127,17 @@ def test_only_old_runs_that_held_are_pruned(tmp_path):
     prune(tmp_path, keep=1)
     left = [p for p in (tmp_path / "baseline").iterdir() if not p.is_symlink()]
     assert len(left) == 2
+
+
+def test_settings_say_what_was_asked_and_hide_secrets(tmp_path):
+    options = RigOptions(sets=('cloud.env.SONIOX_API_KEY="abc"', "cloud.env.URL=ws://x?token=hunter2hunter2"), seed=7)
+    write_settings(tmp_path, options, load_system("reference", sets=("cloud.ready.within_s=3",)))
+    text = (tmp_path / "settings.json").read_text()
+    assert "hunter2" not in text
+    told = json.loads(text)
+    assert told["options"]["seed"] == 7
+    assert told["system"]["runtimes"] == {"livekit": "process", "bridge": "process", "cloud": "process"}
+    assert told["versions"]["livekit"]
 
 
 def test_the_rerun_command_names_what_was_changed():

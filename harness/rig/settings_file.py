@@ -1,0 +1,38 @@
+"""``settings.json`` of a run: what it was asked to do, with which system, timers and versions; secrets masked."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+
+from harness.redact import mask
+from harness.rig.options import RigOptions
+from harness.rig.tested import CONTRACT, own_commit
+from harness.system import System
+
+PACKAGES = ("aiortc", "grpcio", "livekit", "livekit-protocol", "testcontainers", "websockets")
+"""Libraries whose version can change what a run sees."""
+
+
+def write_settings(run_dir: Path, options: RigOptions, system: System) -> None:
+    """Write the file; nothing reads it but people."""
+    told = {
+        "schema": 1,
+        "options": {name: value for name, value in asdict(options).items() if name not in {"runs", "verdicts"}},
+        "system": {
+            "name": system.name,
+            "room_template": system.room_template,
+            "defects": system.defects,
+            "runtimes": {name: part.runtime for name, part in system.components.items()},
+            "images": {name: part.image for name, part in system.components.items() if part.image},
+        },
+        "profile": asdict(system.profile),
+        "versions": {"harness": own_commit(), "contract": CONTRACT, "python": platform.python_version()}
+        | {package: metadata.version(package) for package in PACKAGES},
+        "machine": {"cores": os.cpu_count(), "kernel": platform.release(), "load": round(os.getloadavg()[0], 2)},
+    }
+    (run_dir / "settings.json").write_text(mask(json.dumps(told, indent=2)) + "\n")
