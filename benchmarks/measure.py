@@ -17,6 +17,15 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 RESULTS, JSON = HERE / "RESULTS.md", HERE / "results.json"
 Figures = dict[str, Any]
+GOALS = {
+    "main_job.first_final_caption_s.max": "≤ 5",
+    "main_job.verdict_s.max": "≤ 20",
+    "main_job.overhead_s.max": "≤ 3",
+    "main_job.overhead_with_fault_s.max": "≤ 3",
+    "speech.decode_40ms_x": "≥ 1,000",
+    "relay.added_p99_ms": "≤ 1",
+}
+"""Figure -> the goal it is held against."""
 
 
 def machine() -> Figures:
@@ -66,8 +75,12 @@ def markdown(results: dict[str, Figures]) -> str:
             f"{on['processor']}, {on['cores']} cores, Python {on['python']}, commit {on['commit']}, {on['at']}",
             "",
         ]
-        parts += ["| figure | value |", "|---|---|"]
-        parts += [f"| {key} | {_shown(value)} |" for key, value in _flat(figures) if key != "benchmark"]
+        parts += ["| figure | value | goal |", "|---|---|---|"]
+        parts += [
+            f"| {key} | {_shown(value)} | {GOALS.get(f'{name}.{key}', '')} |"
+            for key, value in _flat(figures)
+            if key != "benchmark"
+        ]
     return "\n".join(parts) + "\n"
 
 
