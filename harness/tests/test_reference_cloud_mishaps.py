@@ -1,13 +1,16 @@
 """The reference cloud when something of its own goes wrong, or ends while something else is in flight."""
 
 import asyncio
+import contextlib
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from harness.reference.cloud import bridge_client, livekit
 from harness.reference.cloud.bridge_client import BridgeClient, Join
 from harness.reference.cloud.errors import JoinFailed
-from harness.tests.reference_cloud_world import KEYS, PACKAGE, USER, eventually, world
+from harness.tests.reference_cloud_world import KEYS, PACKAGE, USER, core_token, eventually, world
 
 JOIN = Join(USER, "token", KEYS.url)
 
@@ -165,3 +168,17 @@ async def test_a_second_socket_hears_of_its_audio_only_after_its_own_ack():
         w.bridge.status_gate.set()
         await eventually(second.audio_statuses, "the word")
         assert [m["type"] for m in second.received] == ["connection_ack", "audio_status"]
+
+
+async def test_a_caller_that_hangs_up_during_its_upgrade_is_no_alarm(monkeypatch, caplog):
+    async def prepare(self, request):
+        raise ConnectionResetError("Cannot write to closing transport")
+
+    async with world() as w:
+        monkeypatch.setattr(web.WebSocketResponse, "prepare", prepare)
+        for path in ("/app-ws", f"/glasses-ws?token={core_token()}"):
+            with contextlib.suppress(aiohttp.ClientError):
+                await w.http.ws_connect(f"{w.url}{path}")
+        lines = await eventually(lambda: w.log_lines("Caller hung up before its answer"), "line")
+        assert len(lines) == 2
+    assert "Error handling request" not in caplog.text

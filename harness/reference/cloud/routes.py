@@ -16,6 +16,9 @@ from harness.reference.cloud.phone_socket import PhoneSocket
 from harness.reference.cloud.wire import Message, iso_now
 
 Handler = Callable[[web.Request, str], Awaitable[web.Response]]
+AnyHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+HUNG_UP = 499
+"""Never read by anybody: the number that web servers note for a caller that closed first."""
 
 
 class Routes:
@@ -29,7 +32,7 @@ class Routes:
 
     def application(self) -> web.Application:
         """Make the aiohttp application."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._callers_may_hang_up])
         app.router.add_get("/glasses-ws", PhoneSocket(self._cloud).handle)
         app.router.add_get("/app-ws", AppSocket(self._cloud).handle)
         app.router.add_get("/health", self._health)
@@ -40,6 +43,15 @@ class Routes:
         app.router.add_post("/api/client/debug/break-ping-pong", self._authorized(self._break_ping_pong))
         app.router.add_route("*", "/{elsewhere:.*}", self._elsewhere)
         return app
+
+    @web.middleware
+    async def _callers_may_hang_up(self, request: web.Request, handler: AnyHandler) -> web.StreamResponse:
+        """Take a caller that is gone before its answer (an app that dials anew) for what it is: no error of ours."""
+        try:
+            return await handler(request)
+        except ConnectionError as gone:
+            self._ctx.log.debug("Caller hung up before its answer", path=request.path, error=type(gone).__name__)
+            return web.Response(status=HUNG_UP)
 
     def _authorized(self, handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def checked(request: web.Request) -> web.Response:
