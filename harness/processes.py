@@ -1,6 +1,6 @@
 """Finding a run's processes on this machine, by the variable they carry and by kinship; reads /proc and nothing else.
 
-A leaf: the watcher must start fast, so nothing heavy is imported here.
+A leaf: the janitor must start fast, so nothing heavy is imported here.
 """
 
 from __future__ import annotations

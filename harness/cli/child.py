@@ -62,7 +62,7 @@ class Interruption:
         self._when.set()
         if self.child_pid:
             # SIGINT for both: it is the one that Python turns into an orderly teardown. After SIGKILL the run's
-            # watcher ends what is left.
+            # janitor ends what is left.
             os.kill(self.child_pid, signal.SIGKILL if again else signal.SIGINT)
 
     async def wait(self) -> None:
@@ -94,7 +94,7 @@ def dies_with(parent: int) -> Callable[[], None]:
 
     def before_exec() -> None:
         # A command that is killed with SIGKILL must not leave its run behind: the kernel then kills the child, and
-        # the run's watcher ends the rest. The parent may have died before we asked, hence the look.
+        # the run's janitor ends the rest. The parent may have died before we asked, hence the look.
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from harness import events as ev
 
-TELLING = ("rig", "watcher")
+TELLING = ("rig", "janitor")
 """Whose notes are news; those of the others are for whoever looks into the records."""
 
 _LINES: Final[dict[type[ev.Event], Callable[[Any], str]]] = {

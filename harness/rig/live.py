@@ -46,7 +46,7 @@ class Live:
     def look(self) -> None:
         """Read what is new."""
         for path in (self.run_dir / "events").glob("*.jsonl"):
-            if path.name in {"rig.jsonl", "links.jsonl", "watcher.jsonl"}:
+            if path.name in {"rig.jsonl", "links.jsonl", "janitor.jsonl"}:
                 continue
             fresh, self._offsets[path] = read_new_events(path, self._offsets.get(path, 0))
             for event in fresh:

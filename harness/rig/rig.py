@@ -26,6 +26,7 @@ from harness.errors import (
 from harness.events import CheckSpec
 from harness.faults import Fault
 from harness.history import Recorder
+from harness.janitor import Janitor
 from harness.processes import carries, processes_of
 from harness.rig import reads
 from harness.rig.budgets import Budgets
@@ -43,7 +44,6 @@ from harness.settings import settings
 from harness.story import ScenarioInfo
 from harness.system import System, load_system
 from harness.waiting import NotYet, pause, until
-from harness.watcher import Watcher
 
 T = TypeVar("T")
 STEADY_COMES_WITHIN_S = 20.0
@@ -112,11 +112,11 @@ class Rig:
     async def _start(self) -> None:
         self._catch_sigterm()
         self.booth = PhoneBooth(self.run, self.run_dir, self._configure_phone)
-        self._watcher = Watcher(self.run, self.run_dir)
-        await self._watcher.start()
-        self._exit.push_async_callback(self._stop_watcher)
+        self._janitor = Janitor(self.run, self.run_dir)
+        await self._janitor.start()
+        self._exit.push_async_callback(self._stop_janitor)
         if self.stack.in_containers:
-            self._watcher.register_containers()
+            self._janitor.register_containers()
         self._exit.push_async_callback(self.stack.stop)
         self._exit.push_async_callback(self.booth.close)
         self.booth.warm_up()
@@ -124,12 +124,12 @@ class Rig:
         await self._exit.enter_async_context(self._background())
         self._exit.push_async_callback(self._read_the_end)
 
-    async def _stop_watcher(self) -> None:
-        """Say bye to the watcher, or, when the teardown left something running, leave that to it."""
+    async def _stop_janitor(self) -> None:
+        """Say bye to the janitor, or, when the teardown left something running, leave that to it."""
         for pid, command in processes_of(self.run):
             part = next((part for part in self._parts() if carries(pid, self.run, part)), "unknown")
             self.recorder.emit(ev.Leftover(what=f"process {pid} of {part}: {command}"))
-        await self._watcher.stop(sweep=bool(processes_of(self.run)))
+        await self._janitor.stop(sweep=bool(processes_of(self.run)))
 
     def _parts(self) -> tuple[str, ...]:
         return (*self.system.components, "ears", "links", *(puppet.proc for puppet in self.booth.all))

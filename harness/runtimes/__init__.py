@@ -11,12 +11,24 @@ from pathlib import Path
 from harness.errors import MachineError
 from harness.history import Recorder
 from harness.runtimes import process
-from harness.runtimes.capabilities import Killable, Loggable, Pausable, Running, Stoppable
+from harness.runtimes.capabilities import (
+    Detachable,
+    Droppable,
+    Killable,
+    Loggable,
+    Pausable,
+    Restartable,
+    Running,
+    Stoppable,
+)
 from harness.runtimes.log import OnLine
 from harness.runtimes.readiness import ready
 from harness.system import Component, Resolved
 
-__all__ = ["Killable", "Loggable", "Pausable", "Running", "Stoppable", "ready", "start"]
+__all__ = [
+    "Detachable", "Droppable", "Killable", "Loggable", "Pausable", "Restartable", "Running", "Stoppable", "ready",
+    "start",
+]  # fmt: skip
 
 
 async def start(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from harness.system import Component
 
@@ -65,6 +65,45 @@ class Stoppable(Protocol):
 
     async def stop(self, within_s: float) -> str:
         """Ask it to end, end it by force after ``within_s``; say how it went."""
+
+
+@runtime_checkable
+class Restartable(Protocol):
+    """Whoever runs it can restart it in one go, as ``docker restart`` and ``pm2 restart`` do."""
+
+    async def restart(self) -> str:
+        """Have it ended and started again; return the proof that what ran here has ended.
+
+        What runs then is taken over by the next start of the component.
+
+        Raises:
+            FaultDidNotLand: it was not running, or runs on.
+        """
+
+
+@runtime_checkable
+class Detachable(Protocol):
+    """It can be taken off its network and put back: same address, same names."""
+
+    async def detach(self) -> str:
+        """Take it off the network; return the proof. Raises FaultDidNotLand."""
+
+    async def attach(self) -> str:
+        """Put it back; return the proof that it has its old address. Raises FaultDidNotLand."""
+
+
+@runtime_checkable
+class Droppable(Protocol):
+    """Its packets can be dropped where it runs, by rules in its own network namespace."""
+
+    async def cannot_drop(self) -> str | None:
+        """Return why not here (no root, no nsenter, an engine elsewhere), or None."""
+
+    async def drop(self, protocol: Literal["udp", "tcp", "all"]) -> str:
+        """Drop what it sends and is sent, but for its own loopback; return the proof. Raises FaultDidNotLand."""
+
+    async def undrop(self) -> str:
+        """Remove the rules; return how many packets they dropped. Raises FaultDidNotLand when there were none."""
 
 
 @runtime_checkable

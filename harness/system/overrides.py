@@ -11,7 +11,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.system.tables import Keys, suggestion
 
-RUNTIME_KEYS = ("process", "image", "commands")
+RUNTIME_KEYS = ("process", "image", "commands", "external")
 READY_KINDS = ("http", "tcp", "grpc_health", "log")
 
 
@@ -29,7 +29,7 @@ def apply_sets(raw: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
         key = path[1]
         if key in RUNTIME_KEYS:
             for other in RUNTIME_KEYS:
-                if other != key:
+                if {other, key} != {"commands", "external"} and other != key:  # these two may stand together
                     component.pop(other, None)
             if path[0] not in said_ours:
                 component["ours"] = False
@@ -57,7 +57,9 @@ def _split(word: str, components: dict[str, Any]) -> tuple[Keys, str]:
 def _value(path: Keys, value: str, word: str) -> Any:
     """Read the value as its key wants it: commands by the shell's word rules, numbers and booleans as TOML."""
     key = path[1]
-    if key in {"image", "env", "mounts"} or (key == "ready" and path[-1] in (*READY_KINDS, "path", "service")):
+    if key in {"image", "env", "mounts", "external"} or (
+        key == "ready" and path[-1] in (*READY_KINDS, "path", "service")
+    ):
         return value
     if key in {"process", "args", "commands"}:
         try:

@@ -13,13 +13,14 @@ from harness.settings import PROJECT_ROOT
 from harness.system.overrides import READY_KINDS, apply_sets
 from harness.system.tables import Problem, Table, compiles, line_of, suggestion
 from harness.system.templates import check_templates
-from harness.system.values import SCHEMES, Component, Link, Profile, Ready, ReadyKind, System
+from harness.system.values import SCHEMES, Component, Limits, Link, Profile, Ready, ReadyKind, System
 
 SYSTEMS_DIR = PROJECT_ROOT / "fixtures" / "systems"
 COMMANDS = ("start", "stop", "kill", "restart", "pause", "resume", "logs", "pid")
 _TOP = ("components", "ears", "links", "profiles", "judging", "room_template", "values", "secrets")
 _COMPONENT = (
-    "needs", "ports", "udp", "env", "ready", "process", "image", "args", "mounts", "commands", "ours", "events",
+    "needs", "ports", "udp", "env", "ready", "process", "image", "args", "mounts", "limits", "commands", "supervised",
+    "external", "ours", "events",
 )  # fmt: skip
 _KINDS: dict[str, ReadyKind] = {"http": "http", "tcp": "tcp", "grpc_health": "grpc_health", "log": "log"}
 PHONE = "phone"
@@ -118,16 +119,20 @@ def _component(name: str, table: Table) -> Component:
             raise Problem((*table.keys, "udp"), f"udp of {name} to name its ports", repr(port), suggestion(port, ports))
     process = _command(table, "process") if "process" in table else None
     image = table.text("image") if "image" in table else None
-    commands = _commands(table.table("commands")) if "commands" in table else None
-    ways = sum(way is not None for way in (process, image, commands))
+    needs_start = "external" not in table
+    commands = _commands(table.table("commands"), needs_start=needs_start) if "commands" in table else None
+    external = table.text("external") if "external" in table else None
+    ways = sum(way is not None for way in (process, image, commands if external is None else external))
     if ways != 1:
         seen = "none of them" if ways == 0 else "more than one"
-        raise Problem(table.keys, f"one of process, image and commands in {table.title}", seen, "keep exactly one")
+        expected = f"one of process, image, commands and external in {table.title}"
+        raise Problem(table.keys, expected, seen, "keep exactly one (external may have commands beside it)")
     return Component(
         name=name, needs=table.texts("needs"), ports=ports, udp=table.texts("udp"), env=_env(table.table("env")),
         ready=_ready(table.table("ready"), ports) if "ready" in table else None, process=process, image=image,
-        args=table.texts("args"), mounts=_env(table.table("mounts")),
-        commands=commands, ours=table.flag("ours", default=False), events=table.flag("events", default=True),
+        args=table.texts("args"), mounts=_env(table.table("mounts")), limits=_limits(table.table("limits")),
+        commands=commands, supervised=table.flag("supervised", default=False), external=external,
+        ours=table.flag("ours", default=False), events=table.flag("events", default=True),
     )  # fmt: skip
 
 
@@ -142,9 +147,14 @@ def _command(table: Table, key: str) -> tuple[str, ...]:
     return (program, *words[1:])
 
 
-def _commands(table: Table) -> dict[str, tuple[str, ...]]:
+def _limits(table: Table) -> Limits:
+    table.only(("memory_mb", "cpus"))
+    return Limits(table.number("memory_mb"), table.number("cpus"))
+
+
+def _commands(table: Table, *, needs_start: bool) -> dict[str, tuple[str, ...]]:
     table.only(COMMANDS)
-    if "start" not in table:
+    if needs_start and "start" not in table:
         raise Problem(table.keys, f"start in {table.title}", f"{sorted(table.raw)}", "say how it is started")
     return {verb: _command(table, verb) for verb in table.raw}
 

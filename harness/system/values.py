@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 ReadyKind = Literal["http", "tcp", "grpc_health", "log"]
-Runtime = Literal["process", "container", "commands"]
+Runtime = Literal["process", "container", "commands", "external"]
 Address = tuple[str, int]
 """Host and port."""
 
@@ -31,8 +31,21 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a container may use; nothing given means no limit."""
+
+    memory_mb: float = 0.0
+    """MiB, without swap; the kernel kills what needs more."""
+    cpus: float = 0.0
+    """Processors, e.g. 0.5."""
+
+
+@dataclass(frozen=True)
 class Component:
-    """A part of the system under test, as data. Exactly one of process, image and commands says how it runs."""
+    """A part of the system under test, as data. One of process, image, commands and external says how it runs.
+
+    ``external`` may have commands beside it: then these end it and start it again, else nobody does.
+    """
 
     name: str
     needs: tuple[str, ...] = ()
@@ -50,8 +63,14 @@ class Component:
     """Arguments of a container (none: as the image has them); a process and commands do not look at them."""
     mounts: dict[str, str] = field(default_factory=dict)
     """Path inside a container to the file of this machine that is seen there, read-only."""
+    limits: Limits = Limits()
+    """Of a container."""
     commands: dict[str, tuple[str, ...]] | None = None
     """The user's own commands by verb: start, stop, kill, ..."""
+    supervised: bool = False
+    """True when somebody else (pm2, an orchestrator) starts it again after it has ended: we wait for that."""
+    external: str | None = None
+    """The host at which it already runs, on its own ``ports``: it is watched, not started."""
     ours: bool = False
     """True for a part of the reference system: it takes defects."""
     events: bool = True
@@ -60,6 +79,8 @@ class Component:
     @property
     def runtime(self) -> Runtime:
         """How it runs."""
+        if self.external is not None:
+            return "external"
         if self.commands is not None:
             return "commands"
         return "container" if self.image is not None else "process"

@@ -16,6 +16,7 @@ import pytest
 from harness import events as ev
 from harness.errors import ComponentError, FaultDidNotLand, FaultNotSupported, HarnessError, MachineError, StartFailed
 from harness.history import History, Recorder
+from harness.janitor.__main__ import end_sweep, listen
 from harness.redact import know_secret
 from harness.rig import stack as rig_stack
 from harness.runtimes import Killable, Loggable, Pausable, Running, Stoppable
@@ -24,7 +25,6 @@ from harness.runtimes.container.engine import Engine, RunNetwork
 from harness.runtimes.container.running import ContainerRunning
 from harness.runtimes.log import Log
 from harness.system import Component, Places, load_system, resolve
-from harness.watcher.__main__ import end_sweep, listen
 
 SUBNET = ipaddress.IPv4Network("172.31.7.0/24")
 NETWORK = RunNetwork("aftershock-run-1", SUBNET, "172.31.7.1", "br-0123456789ab")
@@ -400,10 +400,10 @@ def test_one_error_of_side_by_side_work_is_raised_bare():
         raise ExceptionGroup("two", [failed, ValueError("a bug")])
 
 
-# -- the watcher -------------------------------------------------------------------------------------------------------
+# -- the janitor -------------------------------------------------------------------------------------------------------
 
 
-def test_the_watcher_is_told_of_containers():
+def test_the_janitor_is_told_of_containers():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.sendall(b"containers\nown 12 345\n")

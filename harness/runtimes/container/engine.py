@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-# Both are read when testcontainers is imported. Its reaper is an image that must be pulled; the run's watcher does that
+# Both are read when testcontainers is imported. Its reaper is an image that must be pulled; the run's janitor does that
 # work here. And it takes itself to be inside a container wherever /.dockerenv exists.
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 os.environ.setdefault("TESTCONTAINERS_CONNECTION_MODE", "docker_host")
@@ -246,7 +246,7 @@ def sweep(run: str, within_s: float = 8.0) -> list[str]:
 
 
 def sweep_and_tell(run: str) -> None:
-    """Print as JSON what ``sweep`` removed (for the watcher, which reads it)."""
+    """Print as JSON what ``sweep`` removed (for the janitor, which reads it)."""
     try:
         print(json.dumps(sweep(run)))
     except (MachineError, *ENGINE_ERRORS) as refused:

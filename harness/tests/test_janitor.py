@@ -13,10 +13,10 @@ import pytest
 from harness import events as ev
 from harness.errors import DiedUnexpectedly
 from harness.history import History
+from harness.janitor import Janitor
 from harness.processes import look_at, processes_of
 from harness.settings import child_environment, scratch_dir
 from harness.waiting import NotYet, until
-from harness.watcher import Watcher
 
 SLEEPS = "import time, signal; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
 
@@ -26,7 +26,7 @@ RIG = f"""
 import asyncio, os, signal, subprocess, sys
 from pathlib import Path
 from harness.settings import child_environment
-from harness.watcher import Watcher
+from harness.janitor import Janitor
 
 SLEEPS = {SLEEPS!r}
 RUN, RUN_DIR = sys.argv[1], Path(sys.argv[2])
@@ -37,19 +37,19 @@ def python(*argv, env):
     return subprocess.Popen([sys.executable, "-c", *argv], env=env, start_new_session=True, stdout=subprocess.PIPE)
 
 async def main():
-    watcher = Watcher(RUN, RUN_DIR)
-    await watcher.start()
+    janitor = Janitor(RUN, RUN_DIR)
+    await janitor.start()
     parts = [
         python((TWO % False) + ";print(p.pid, flush=True);" + SLEEPS, SLEEPS, env=CARRYING),
         python((TWO % True) + ";import os;os.kill(p.pid, 19);print(p.pid, flush=True)", SLEEPS, env=CARRYING),
         python((TWO % False) + ";print(p.pid, flush=True);" + SLEEPS, SLEEPS, env=BARE),
     ]
-    watcher.register(parts[2].pid)
+    janitor.register(parts[2].pid)
     for part in parts:
         print(part.pid, int(part.stdout.readline()), flush=True)
-    print("watcher", watcher.pid, flush=True)
+    print("janitor", janitor.pid, flush=True)
     if len(sys.argv) > 3:
-        await watcher.stop()
+        await janitor.stop()
         print("stopped", flush=True)
     await asyncio.sleep(60)
 
@@ -96,15 +96,15 @@ async def left(pids, count, within_s=2):
 async def test_a_killed_rig_leaves_nothing_and_harms_nobody_else(tmp_path):
     run, other = f"test-{os.getpid()}-kill", bystander(f"test-{os.getpid()}-kill2")
     (scratch_dir(run) / "database").mkdir(parents=True)
-    rig, pids, watcher = start_rig(run, tmp_path)
+    rig, pids, janitor = start_rig(run, tmp_path)
     try:
         await left(pids, 5)  # the second part has ended, its re-parented child has not
-        assert watcher not in {pid for pid, _ in processes_of(run)}
+        assert janitor not in {pid for pid, _ in processes_of(run)}
         for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            os.kill(watcher, ignored)
+            os.kill(janitor, ignored)
         end(rig)
         began = time.monotonic()
-        await left([*pids, watcher], 0)
+        await left([*pids, janitor], 0)
         assert time.monotonic() - began < 2
         assert look_at(other.pid) is not None
         assert processes_of(run) == []
@@ -120,49 +120,49 @@ async def test_a_killed_rig_leaves_nothing_and_harms_nobody_else(tmp_path):
 
 
 async def test_after_bye_nothing_is_touched(tmp_path):
-    rig, pids, watcher = start_rig(f"test-{os.getpid()}-bye", tmp_path, "stop")
+    rig, pids, janitor = start_rig(f"test-{os.getpid()}-bye", tmp_path, "stop")
     assert rig.stdout.readline() == "stopped\n"
     try:
         await left(pids, 5)
         end(rig)
-        await left([watcher], 0)
+        await left([janitor], 0)
         assert len(living(pids)) == 5
-        assert not (tmp_path / "events" / "watcher.jsonl").exists()
+        assert not (tmp_path / "events" / "janitor.jsonl").exists()
     finally:
         for pid in living(pids):
             os.kill(pid, signal.SIGKILL)
 
 
 async def test_says_so_when_it_was_killed_itself(tmp_path):
-    watcher = Watcher("test-dead", tmp_path)
-    await watcher.start()
-    pid = watcher.pid
+    janitor = Janitor("test-dead", tmp_path)
+    await janitor.start()
+    pid = janitor.pid
     os.kill(pid, signal.SIGKILL)
     await left([pid], 0)
-    with pytest.raises(DiedUnexpectedly, match=f"watcher died outside any fault: pid {pid} was not there"):
-        await watcher.stop()
+    with pytest.raises(DiedUnexpectedly, match=f"janitor died outside any fault: pid {pid} was not there"):
+        await janitor.stop()
 
 
 async def test_a_pid_that_came_again_is_left_alone(tmp_path):
-    """The watcher is told a start time that is not the process's: that pid now belongs to somebody else."""
+    """The janitor is told a start time that is not the process's: that pid now belongs to somebody else."""
     other = bystander("test-bystander")
-    watcher = Watcher("test-again", tmp_path)
-    await watcher.start()
+    janitor = Janitor("test-again", tmp_path)
+    await janitor.start()
     try:
-        assert watcher._line is not None
-        assert watcher._process is not None
-        watcher._line.send(f"own {other.pid} 1\n".encode())
-        watcher._line.close()  # as if the rig had died
-        await asyncio.wait_for(watcher._process.wait(), 2)
+        assert janitor._line is not None
+        assert janitor._process is not None
+        janitor._line.send(f"own {other.pid} 1\n".encode())
+        janitor._line.close()  # as if the rig had died
+        await asyncio.wait_for(janitor._process.wait(), 2)
         assert look_at(other.pid) is not None
-        assert "killed 0 processes" in (tmp_path / "events" / "watcher.jsonl").read_text()
+        assert "killed 0 processes" in (tmp_path / "events" / "janitor.jsonl").read_text()
     finally:
         end(other)
 
 
-def test_the_watcher_starts_light():
+def test_the_janitor_starts_light():
     heavy = "{'asyncio', 'numpy', 'msgspec'}"
-    code = f"import sys, harness.watcher.__main__; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, harness.janitor.__main__; print(sorted({heavy} & set(sys.modules)))"
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert got.stdout.strip() == "[]"
 

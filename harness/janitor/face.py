@@ -1,4 +1,4 @@
-"""The parent's side of the watcher process: start it, name processes to it, say bye to it."""
+"""The parent's side of the janitor process: start it, name processes to it, say bye to it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ READY_WITHIN_S = 10.0
 BYE_WITHIN_S = 3.0
 
 
-class Watcher:
-    """Ends everything of run ``run`` should this process be killed; what it did is in ``events/watcher.jsonl``."""
+class Janitor:
+    """Ends everything of run ``run`` should this process be killed; what it did is in ``events/janitor.jsonl``."""
 
     def __init__(self, run: str, run_dir: Path) -> None:
         """Describe it; ``start`` spawns."""
@@ -40,13 +40,13 @@ class Watcher:
         # Python makes both ends close-on-exec: no other child of ours can hold this line open.
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        log = self.run_dir / "logs" / "watcher.log"
+        log = self.run_dir / "logs" / "janitor.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = child_environment(self.run, "watcher", {})
+        environment = child_environment(self.run, "janitor", {})
         del environment[RUN_ID_VARIABLE], environment[PART_VARIABLE]
         with theirs, log.open("ab") as out:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "harness.watcher", str(theirs.fileno()), self.run, str(self.run_dir.absolute()),
+                sys.executable, "-m", "harness.janitor", str(theirs.fileno()), self.run, str(self.run_dir.absolute()),
                 pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out,
                 env=environment, start_new_session=True,
             )  # fmt: skip
@@ -57,7 +57,7 @@ class Watcher:
             said = b""
         if said != b"ready\n":
             await self._end()
-            raise StartFailed("watcher", "it did not say that it is ready", log=str(log))
+            raise StartFailed("janitor", "it did not say that it is ready", log=str(log))
 
     def register(self, pid: int) -> None:
         """Name a process that does not carry the run id (a user's command): it and its kin are to be ended too.
@@ -65,7 +65,7 @@ class Watcher:
         A pid that is already gone is left out: nothing could be ended, and the pid may come again.
 
         Raises:
-            DiedUnexpectedly: the watcher is gone.
+            DiedUnexpectedly: the janitor is gone.
         """
         assert self._line is not None, "not started"
         process = look_at(pid)
@@ -80,7 +80,7 @@ class Watcher:
         """Say that the run makes containers: they and its networks are to be removed too.
 
         Raises:
-            DiedUnexpectedly: the watcher is gone.
+            DiedUnexpectedly: the janitor is gone.
         """
         assert self._line is not None, "not started"
         try:
@@ -124,6 +124,6 @@ class Watcher:
 
     def _died(self) -> DiedUnexpectedly:
         return DiedUnexpectedly(
-            "watcher", f"pid {self.pid} was not there any more (seen by pid {os.getpid()})",
-            log=str(self.run_dir / "logs" / "watcher.log"),
+            "janitor", f"pid {self.pid} was not there any more (seen by pid {os.getpid()})",
+            log=str(self.run_dir / "logs" / "janitor.log"),
         )  # fmt: skip

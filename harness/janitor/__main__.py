@@ -1,4 +1,4 @@
-"""The watcher's process: ``python -m harness.watcher FD RUN_ID RUN_DIR``.
+"""The janitor's process: ``python -m harness.janitor FD RUN_ID RUN_DIR``.
 
 FD is a socket whose other end only the rig holds. Lines on it: ``own PID START_TICKS`` (a process of this run that does
 not carry the run id: a user's command), ``containers`` (the run has some) and ``bye`` (all is well). End of file
@@ -112,15 +112,15 @@ def end_sweep(sweep: subprocess.Popen[bytes]) -> str:
     try:
         removed = json.loads(said)
     except ValueError:
-        return f"could not remove containers of this run (see watcher.log; exit {sweep.returncode})"
+        return f"could not remove containers of this run (see janitor.log; exit {sweep.returncode})"
     return f"removed {len(removed)} containers and networks of this run: {_names(removed)}"
 
 
 def write_note(run_dir: Path, run: str, text: str) -> None:
     """Append a Note event; by hand, since the event classes take longer to import than all of this."""
-    path = run_dir / "events" / "watcher.jsonl"
+    path = run_dir / "events" / "janitor.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    note = {"kind": "note", "v": 1, "t_ns": now_ns(), "run": run, "proc": "watcher", "text": mask(text)}
+    note = {"kind": "note", "v": 1, "t_ns": now_ns(), "run": run, "proc": "janitor", "text": mask(text)}
     with path.open("ab") as file:
         file.write(json.dumps(note).encode() + b"\n")
 
