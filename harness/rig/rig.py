@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from harness import events as ev
 from harness import report
 from harness.clock import now_ns, seconds_between
-from harness.control import watch_lag
+from harness.control import Puppet
 from harness.errors import (
     DiedUnexpectedly,
     FaultError,
@@ -30,7 +30,6 @@ from harness.janitor import Janitor
 from harness.processes import carries, processes_of
 from harness.rig import reads
 from harness.rig.budgets import Budgets
-from harness.rig.health import watch_health
 from harness.rig.injector import Injector
 from harness.rig.live import Flow, Live
 from harness.rig.options import RigOptions
@@ -40,6 +39,7 @@ from harness.rig.run_dir import RunDir, prune
 from harness.rig.scene import RigScene
 from harness.rig.settings_file import write_settings
 from harness.rig.stack import Stack
+from harness.rig.watching import STORY_WITHIN_S, watch_our_own, watching
 from harness.settings import settings
 from harness.story import ScenarioInfo
 from harness.system import System, load_system
@@ -51,9 +51,6 @@ STEADY_COMES_WITHIN_S = 20.0
 UNTOLD_S = 2.5
 """Speech begins up to an utterance (1.4 s) after the anchor, and Honest allows the Resumes budget of it untold: after a
 missed recovery the people talk on for this long, so that a stretch longer than the budget can be seen."""
-LOOK_AT_OURS_EVERY_S = 0.2
-STORY_WITHIN_S = 240.0
-"""The limit of a whole story; expiry means a bug in the harness or in the story."""
 
 
 class Rig:
@@ -121,7 +118,9 @@ class Rig:
         self._exit.push_async_callback(self.booth.close)
         self.booth.warm_up()
         await self.stack.start()
-        await self._exit.enter_async_context(self._background())
+        our_own = watch_our_own(self.recorder, self._puppets)
+        watched = watching(self.recorder, self.stack, self.live.follow(), our_own)
+        self._limit = await self._exit.enter_async_context(watched)
         self._exit.push_async_callback(self._read_the_end)
 
     async def _stop_janitor(self) -> None:
@@ -134,38 +133,8 @@ class Rig:
     def _parts(self) -> tuple[str, ...]:
         return (*self.system.components, "ears", "links", *(puppet.proc for puppet in self.booth.all))
 
-    async def _watch_our_own(self) -> None:
-        """Write down each process of ours that ends by itself (an SDK's panic, the machine): nobody may be blamed."""
-        told: set[str] = set()
-        while True:
-            for puppet in (self.stack.ears, self.stack.links.puppet, *self.booth.all):
-                exit_text = puppet.ended_by_itself()
-                if exit_text is not None and puppet.proc not in told:
-                    told.add(puppet.proc)
-                    self.recorder.emit(ev.OursExited(process=puppet.proc, exit_text=exit_text))
-            await asyncio.sleep(LOOK_AT_OURS_EVERY_S)
-
-    @asynccontextmanager
-    async def _background(self) -> AsyncIterator[None]:
-        """Run what watches along: our own lag, the records of the others, the health endpoint."""
-        watching: list[Coroutine[Any, Any, None]] = [
-            watch_lag(self.recorder),
-            self.live.follow(),
-            self._watch_our_own(),
-        ]
-        if "cloud" in self.system.components:
-            cloud = self.system.components["cloud"]
-            if cloud.ready is not None and cloud.ready.kind == "http":
-                host, port = self.stack.address("cloud", cloud.ready.port)
-                watching.append(watch_health(self.recorder, "cloud", f"http://{host}:{port}{cloud.ready.path}"))
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in watching]
-            try:
-                async with asyncio.timeout(STORY_WITHIN_S) as self._limit:
-                    yield
-            finally:
-                for task in tasks:
-                    task.cancel()
+    def _puppets(self) -> tuple[Puppet, ...]:
+        return (self.stack.ears, self.stack.links.puppet, *self.booth.all)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,0 +1,51 @@
+"""What watches along while a rig is up: our own processes that end by themselves, our lag, the health endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from harness import events as ev
+from harness.control import Puppet, watch_lag
+from harness.history import Recorder
+from harness.rig.health import watch_health
+from harness.rig.stack import Stack
+
+LOOK_AT_OURS_EVERY_S = 0.2
+STORY_WITHIN_S = 240.0
+"""The limit of a whole story; expiry means a bug in the harness or in the story."""
+
+
+async def watch_our_own(recorder: Recorder, puppets: Callable[[], Sequence[Puppet]]) -> None:
+    """Write down each process of ours that ends by itself (an SDK's panic, the machine): nobody may be blamed."""
+    told: set[str] = set()
+    while True:
+        for puppet in puppets():
+            exit_text = puppet.ended_by_itself()
+            if exit_text is not None and puppet.proc not in told:
+                told.add(puppet.proc)
+                recorder.emit(ev.OursExited(process=puppet.proc, exit_text=exit_text))
+        await asyncio.sleep(LOOK_AT_OURS_EVERY_S)
+
+
+@asynccontextmanager
+async def watching(
+    recorder: Recorder, stack: Stack, *others: Coroutine[Any, Any, None]
+) -> AsyncIterator[asyncio.Timeout]:
+    """Run ``others`` beside the watch over our own lag and the health endpoint; give the story's time limit."""
+    along = [watch_lag(recorder), *others]
+    if "cloud" in stack.system.components:
+        cloud = stack.system.components["cloud"]
+        if cloud.ready is not None and cloud.ready.kind == "http":
+            host, port = stack.address("cloud", cloud.ready.port)
+            along.append(watch_health(recorder, "cloud", f"http://{host}:{port}{cloud.ready.path}"))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in along]
+        try:
+            async with asyncio.timeout(STORY_WITHIN_S) as limit:
+                yield limit
+        finally:
+            for task in tasks:
+                task.cancel()
