@@ -1,4 +1,4 @@
-"""``python -m harness.prove [--for SECONDS] [--only PATTERN] [--jobs N] [--under-load] [--report]``.
+"""``python -m harness.prove [--for SECONDS] [--only PATTERN] [--jobs N] [--under-load] [--report | --table]``.
 
 Exit codes: 0 every case has all its verdicts and all are as expected, 1 one is not as expected, 2 some are missing.
 """
@@ -12,9 +12,11 @@ import sys
 from collections.abc import Sequence
 
 from harness.errors import HarnessError
-from harness.prove.lines import lines_of, table
+from harness.prove.built import build_what_is_named
+from harness.prove.lines import lines_of
 from harness.prove.plan import Case, read_plan
 from harness.prove.running import Prover, deadline_ns
+from harness.prove.tables import long_table, short_table
 from harness.prove.tree import tree_hash
 from harness.settings import PROJECT_ROOT
 
@@ -28,7 +30,8 @@ def _words() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="*", metavar="PATTERN", help="cases whose name matches, e.g. 'kill-cloud*'")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (default 1)")
     parser.add_argument("--under-load", action="store_true", help="only the cases under load")
-    parser.add_argument("--report", action="store_true", help="only print the table")
+    parser.add_argument("--report", action="store_true", help="only print the table of every case")
+    parser.add_argument("--table", action="store_true", help="only print the table by systems, as the README has it")
     return parser
 
 
@@ -46,13 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not cases:
             sys.stderr.write(f"expected a case of proof/plan.toml; saw --only {words.only}; --report names them all\n")
             return USAGE
-        if not words.report:
+        if not (words.report or words.table):
             prover = Prover(PROJECT_ROOT, PROOF, tree, max(1, words.jobs), _say, deadline_ns(words.for_s))
+            prover.built = build_what_is_named(cases, PROJECT_ROOT)
             asyncio.run(_prove(prover, cases))
     except HarnessError as wrong:
         sys.stderr.write(f"{wrong}\n")
         return wrong.exit_code
-    print(table(PROOF, cases, tree))
+    print((short_table if words.table else long_table)(PROOF, cases, tree))
     return _exit_code(cases, tree)
 
 

@@ -1,23 +1,28 @@
-"""What is to be proven: the cases of ``proof/plan.toml``."""
+"""What is to be proven: the cases of ``proof/plan.toml``, whose rows may stand for many cases each."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.cli.naming import known_scenarios
 from harness.errors import MachineError
 from harness.settings import PROJECT_ROOT
 
 PLAN = PROJECT_ROOT / "proof" / "plan.toml"
-KEYS = ("scenario", "defects", "outcome", "broken", "diagnosis", "times", "under_load")
+KEYS = ("scenario", "system", "sets", "defects", "outcome", "broken", "diagnosis", "times", "under_load")
+EVERY = "*"
+"""As a row's scenario: every scenario there is, with every variant."""
+REFERENCE = "reference"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the plan."""
+    """One scenario on one system, and what must come out."""
 
     scenario: str
     outcome: str
@@ -28,45 +33,70 @@ class Case:
     diagnosis: str = ""
     """The incident that must be named first; empty when none may be."""
     under_load: bool = False
+    system: str = REFERENCE
+    sets: tuple[str, ...] = ()
+    """``component.key=value`` words; a value may name something that is built first: ``{gobridge}``."""
 
     @property
     def slug(self) -> str:
-        """The case's name as a file: scenario, defects without their part, load."""
+        """The case's name as a file: scenario, defects without their part, system, changes to it, load."""
         words = [self.scenario, *(word.partition(":")[2] for word in self.defects)]
-        words += ["under-load"] if self.under_load else []
+        words += [] if self.system == REFERENCE else [self.system]
+        words += [*self.sets, *(["under-load"] if self.under_load else [])]
         return "--".join(re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in words)
+
+    @property
+    def on(self) -> str:
+        """What it runs on, in words: ``containers``, ``reference with bridge.process={gobridge}``."""
+        return " with ".join([self.system, *([", ".join(self.sets)] if self.sets else [])])
 
     def as_expected(self, outcome: str, broken: tuple[str, ...], diagnosis: str) -> bool:
         """Return whether this is what the plan says: the outcome, exactly these guarantees, this incident first."""
         return (outcome, tuple(sorted(broken)), diagnosis) == (self.outcome, self.broken, self.diagnosis)
 
 
-def read_plan(path: Path = PLAN) -> tuple[Case, ...]:
-    """Read the plan.
+def every_scenario() -> tuple[str, ...]:
+    """Return the full ids of all scenarios and variants. Raises MachineError."""
+    return tuple(full_id for info in known_scenarios().values() for full_id in info.ids())
+
+
+def read_plan(path: Path = PLAN, every: Callable[[], Sequence[str]] = every_scenario) -> tuple[Case, ...]:
+    """Read the plan; a case that several rows name is wanted as often as the greediest of them says.
 
     Raises:
-        MachineError: it is missing, no TOML, or a case says something unknown.
+        MachineError: it is missing, no TOML, a row says something unknown, or two rows contradict each other.
     """
+    cases: dict[str, Case] = {}
     try:
-        cases = tuple(_case(raw) for raw in tomllib.loads(path.read_text("utf-8"))["case"])
+        for row in tomllib.loads(path.read_text("utf-8"))["case"]:
+            for case in _cases(row, every):
+                cases[case.slug] = _greedier(cases.get(case.slug, case), case)
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as wrong:
         raise MachineError(f"a plan in {path}", f"{type(wrong).__name__}: {wrong}", "mend the plan") from wrong
-    slugs = [case.slug for case in cases]
-    twice = {slug for slug in slugs if slugs.count(slug) > 1}
-    if twice:
-        raise MachineError("each case once", f"{', '.join(sorted(twice))} twice in {path}", "remove one")
-    return cases
+    return tuple(cases.values())
 
 
-def _case(raw: dict[str, Any]) -> Case:
-    unknown = sorted(set(raw) - set(KEYS))
+def _cases(row: dict[str, Any], every: Callable[[], Sequence[str]]) -> Iterator[Case]:
+    unknown = sorted(set(row) - set(KEYS))
     if unknown:
         raise ValueError(f"a case knows {', '.join(KEYS)}, not {', '.join(unknown)}")
-    case = Case(
-        scenario=raw["scenario"], outcome=raw["outcome"], times=raw["times"], defects=tuple(raw.get("defects", ())),
-        broken=tuple(sorted(raw.get("broken", ()))), diagnosis=raw.get("diagnosis", ""),
-        under_load=raw.get("under_load", False),
-    )  # fmt: skip
-    if case.outcome not in {"HOLDS", "BROKEN"} or (case.outcome == "BROKEN") != bool(case.broken):
-        raise ValueError(f"{case.slug}: outcome is HOLDS, or BROKEN with the guarantees that are")
-    return case
+    scenarios = every() if row["scenario"] == EVERY else _several(row["scenario"])
+    if row["outcome"] not in {"HOLDS", "BROKEN"} or (row["outcome"] == "BROKEN") != bool(row.get("broken")):
+        raise ValueError(f"{', '.join(scenarios)}: outcome is HOLDS, or BROKEN with the guarantees that are")
+    for system in _several(row.get("system", REFERENCE)):
+        for scenario in scenarios:
+            yield Case(
+                scenario=scenario, outcome=row["outcome"], times=row["times"], defects=tuple(row.get("defects", ())),
+                broken=tuple(sorted(row.get("broken", ()))), diagnosis=row.get("diagnosis", ""),
+                under_load=row.get("under_load", False), system=system, sets=tuple(row.get("sets", ())),
+            )  # fmt: skip
+
+
+def _greedier(one: Case, other: Case) -> Case:
+    if replace(one, times=other.times) != other:
+        raise ValueError(f"two rows expect something else of {one.slug}")
+    return max(one, other, key=lambda case: case.times)
+
+
+def _several(words: str | Sequence[str]) -> Sequence[str]:
+    return [words] if isinstance(words, str) else words

@@ -19,6 +19,7 @@ from typing import Any
 from harness.cli.child import dies_with
 from harness.clock import SECOND_NS, now_ns, seconds_between
 from harness.errors import MachineError
+from harness.prove.built import filled_in, without_paths
 from harness.prove.lines import append, lines_of
 from harness.prove.plan import Case
 from harness.prove.tree import tree_hash
@@ -44,6 +45,8 @@ class Prover:
     """No run is begun that would not end before this moment; None means no limit."""
     stopped: str = ""
     """Why no more runs are begun; empty while there is no reason."""
+    built: dict[str, str] = field(default_factory=dict)
+    """What cases name in braces, and where it lies."""
     _under_way: Counter[str] = field(default_factory=Counter)
     _living: set[asyncio.subprocess.Process] = field(default_factory=set)
 
@@ -116,6 +119,8 @@ class Prover:
             return
         line = verdict_line(case, self.tree, at, wall_s, code, out, err) | {"jobs": self.jobs}
         self._keep_or_remove(line, runs)
+        if "said" in line:
+            line["said"] = without_paths(line["said"], self.built, self.root)
         append(self.proof, case, line)
         mark = "as expected" if line["as_expected"] else f"NOT as expected: {line['broken']} {line['diagnosis']}"
         self.say(f"{line['outcome']:<7}  {case.slug}  seed {seed}  {wall_s:.1f} s  {mark}")
@@ -123,7 +128,8 @@ class Prover:
     async def _run(self, case: Case, runs: Path, seed: int) -> tuple[int, str, str]:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "harness", "run", case.scenario, "--json", "--runs", str(runs), "--seed", str(seed),
-            *(word for defect in case.defects for word in ("--defect", defect)),
+            "--system", case.system, *(word for defect in case.defects for word in ("--defect", defect)),
+            *(word for change in case.sets for word in ("--set", filled_in(change, self.built))),
             cwd=self.root, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE, start_new_session=True, preexec_fn=dies_with(os.getpid()),
         )  # fmt: skip
@@ -163,7 +169,8 @@ def verdict_line(case: Case, tree: str, at: str, wall_s: float, code: int, out: 
     recovery = facts.get("recovery", {})
     line = {
         "tree": tree, "at": at, "scenario": case.scenario, "defects": list(case.defects),
-        "under_load": case.under_load, "seed": facts.get("seed"), "expected": case.outcome, "outcome": outcome,
+        "system": case.system, "sets": list(case.sets), "under_load": case.under_load, "seed": facts.get("seed"),
+        "expected": case.outcome, "outcome": outcome,
         "broken": list(broken), "diagnosis": diagnosis, "as_expected": case.as_expected(outcome, broken, diagnosis),
         "exit": code, "wall_s": round(wall_s, 2), "recovery_s": recovery.get("anchor_to_recovered_s"),
         "outage_s": recovery.get("outage_s"), "run": facts.get("run"),

@@ -1,4 +1,4 @@
-"""The hash of what is being proven: the content of ``harness/``, ``fixtures/`` and ``scenarios/``."""
+"""The hash of what is being proven: the content of ``harness/``, ``fixtures/``, ``scenarios/`` and ``docker/``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import MachineError
 
-PARTS = ("harness", "fixtures", "scenarios")
+PARTS = ("harness", "fixtures", "scenarios", "docker")
 SHOWN_CHARACTERS = 16
 
 

@@ -4,16 +4,19 @@ import asyncio
 import json
 import signal
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from harness.errors import MachineError
 from harness.processes import look_at
-from harness.prove import running
+from harness.prove import built, running
 from harness.prove.__main__ import wanted
-from harness.prove.lines import append, lines_of, table
-from harness.prove.plan import Case, read_plan
+from harness.prove.built import build_what_is_named, filled_in, without_paths
+from harness.prove.lines import append, lines_of
+from harness.prove.plan import Case, every_scenario, read_plan
 from harness.prove.running import Prover, busy_loops, deadline_ns, verdict_line
+from harness.prove.tables import long_table, short_table
 from harness.prove.tree import tree_hash
 
 FIXED = Case("kill-cloud[vanish]", "HOLDS", 3)
@@ -56,13 +59,40 @@ def prover(tmp_path, monkeypatch):
 # --- the plan ---
 
 
-def test_the_plan_of_the_project_can_be_read():
-    cases = read_plan()
-    by_slug = {case.slug: case for case in cases}
-    assert by_slug["force-quit-restart-cloud-vanish"].times == 50
+def test_the_plan_of_the_project_wants_every_scenario_on_every_system():
+    by_slug = {case.slug: case for case in read_plan()}
+    fixed = {(case.scenario, case.on) for case in by_slug.values() if not case.defects and not case.under_load}
+    systems = {"reference", "containers", "reference with bridge.process={gobridge}"}
+    assert fixed == {(scenario, system) for scenario in every_scenario() for system in systems}
+    assert by_slug["force-quit-restart-cloud-vanish"].times == 20
     defect = by_slug["force-quit-restart-cloud-vanish--refuse-existing-session"]
-    assert (defect.outcome, defect.diagnosis, defect.times) == ("BROKEN", "zombie-first-connect", 50)
+    assert (defect.outcome, defect.diagnosis, defect.times) == ("BROKEN", "zombie-first-connect", 20)
     assert by_slug["force-quit-restart-cloud-vanish--under-load"].under_load
+    assert by_slug["baseline--mute--containers"].broken == ("Resumes",)
+
+
+def plan(tmp_path, text):
+    (tmp_path / "plan.toml").write_text(text)
+    return read_plan(tmp_path / "plan.toml", every=lambda: ("a", "b[x]"))
+
+
+ROW = '[[case]]\nscenario = "*"\nsystem = ["reference", "containers"]\noutcome = "HOLDS"\ntimes = 2\n'
+
+
+def test_a_row_stands_for_each_scenario_on_each_system(tmp_path):
+    assert [case.slug for case in plan(tmp_path, ROW)] == ["a", "b-x", "a--containers", "b-x--containers"]
+    sets = ROW + 'sets = ["bridge.process={gobridge}"]\n'
+    assert plan(tmp_path, sets)[-1].slug == "b-x--containers--bridge-process-gobridge"
+
+
+def test_of_two_rows_with_the_same_case_the_higher_number_counts(tmp_path):
+    more = '[[case]]\nscenario = "a"\noutcome = "HOLDS"\ntimes = 20\n'
+    for text in (ROW + more, more + ROW):
+        assert {case.slug: case.times for case in plan(tmp_path, text)} == {
+            "a": 20, "b-x": 2, "a--containers": 2, "b-x--containers": 2,
+        }  # fmt: skip
+    with pytest.raises(MachineError, match="two rows expect something else of a"):
+        plan(tmp_path, ROW + more.replace('"HOLDS"', '"BROKEN"\nbroken = ["Resumes"]'))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +102,6 @@ def test_the_plan_of_the_project_can_be_read():
         ('[[case]]\nscenario = "x"\noutcome = "BROKEN"\ntimes = 1', "BROKEN with the guarantees"),
         ('[[case]]\nscenario = "x"\noutcome = "FINE"\ntimes = 1', "outcome is HOLDS"),
         ('[[case]]\nscenario = "x"\noutcome = "HOLDS"', "times"),
-        ('[[case]]\nscenario = "x"\noutcome = "HOLDS"\ntimes = 1\n' * 2, "x twice"),
         ("[[case]", "TOMLDecodeError"),
     ],
 )
@@ -125,8 +154,8 @@ async def test_a_verdict_that_is_not_as_expected_stays_and_is_not_run_again(prov
     prover.answers = lambda case, seed: (2, said("UNKNOWN"), "") if seed == 1 else (0, said("HOLDS"), "")
     await prover.prove([FIXED])
     assert [line["as_expected"] for line in lines_of(prover.proof, FIXED, "t1")] == [True, False, True]
-    assert "**2/3**" in table(prover.proof, [FIXED], "t1")
-    assert "1 UNKNOWN" in table(prover.proof, [FIXED], "t1")
+    assert "**2/3**" in long_table(prover.proof, [FIXED], "t1")
+    assert "1 UNKNOWN" in long_table(prover.proof, [FIXED], "t1")
 
 
 async def test_cases_take_turns_and_jobs_run_side_by_side(prover):
@@ -241,11 +270,66 @@ def test_a_torn_last_line_is_left_out(tmp_path):
     assert [line["n"] for line in lines_of(tmp_path, FIXED, "t1")] == [1, 2]
 
 
+# --- several systems ---
+
+
+def test_the_short_table_has_a_column_for_each_system(tmp_path):
+    over_containers = replace(FIXED, system="containers")
+    for case, outcome, recovery_s in ((FIXED, "HOLDS", 1.0), (FIXED, "HOLDS", 3.0), (over_containers, "UNKNOWN", None)):
+        line = {"tree": "t1", "as_expected": outcome == "HOLDS", "outcome": outcome, "recovery_s": recovery_s}
+        append(tmp_path, case, line)
+    rows = short_table(tmp_path, [FIXED, over_containers, DEFECT], "t1").splitlines()
+    assert rows[3:5] == ["| scenario | defects | expected | reference | containers |", "|---|---|---|---|---|"]
+    assert rows[5] == "| `kill-cloud[vanish]` | - | HOLDS | 2/2, 2.00 (3.00) | 0/1 |"
+    assert rows[6].endswith("| BROKEN: Honest, Resumes; zombie-first-connect | 0/0 |  |")
+
+
+async def test_a_case_says_which_system_is_run_and_how_it_is_changed(tmp_path, monkeypatch):
+    words: list[str] = []
+
+    async def noted(*argv, **_):
+        words.extend(argv)
+        return Ended()
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    prover = Prover(tmp_path, tmp_path / "proof", "t1", 1, lambda _: None)
+    prover.built = {"gobridge": "/cache/gobridge"}
+    case = Case("baseline", "HOLDS", 1, system="containers", sets=("bridge.process={gobridge}",))
+    await prover._run(case, tmp_path, 0)
+    assert words[words.index("--system") + 1] == "containers"
+    assert words[words.index("--set") + 1] == "bridge.process=/cache/gobridge"
+    line = verdict_line(case, "t1", "now", 1.0, 0, said("HOLDS"), "")
+    assert (line["system"], line["sets"]) == ("containers", ["bridge.process={gobridge}"])
+
+
+class Ended:
+    returncode = 0
+
+    async def communicate(self):
+        return b"", b""
+
+
+def test_what_a_case_names_is_built_once_and_never_written_down(tmp_path, monkeypatch):
+    builder = tmp_path / "made_up_builder.py"
+    builder.write_text("print('building')\nprint(__file__)")
+    monkeypatch.setattr(built, "BUILDERS", {"gobridge": "made_up_builder"})
+    cases = [replace(FIXED, sets=("bridge.process={gobridge}",)), FIXED]
+    assert build_what_is_named([FIXED], tmp_path) == {}
+    where = build_what_is_named(cases, tmp_path)
+    assert where == {"gobridge": str(builder)}
+    assert filled_in("bridge.process={gobridge} {self.grpc}", where) == f"bridge.process={builder} {{self.grpc}}"
+    text = f"{builder} exited 7; see {tmp_path}/runs/x"
+    assert without_paths(text, where, tmp_path) == "{gobridge} exited 7; see runs/x"
+    builder.write_text("raise SystemExit('no Go here')")
+    with pytest.raises(MachineError, match="saw no Go here; run python -m made_up_builder by hand"):
+        build_what_is_named(cases, tmp_path)
+
+
 # --- the tree ---
 
 
 def test_the_tree_is_the_content_of_what_git_does_not_ignore(tmp_path):
-    for folder in ("harness/__pycache__", "fixtures", "scenarios", "proof"):
+    for folder in ("harness/__pycache__", "fixtures", "scenarios", "proof", "docker"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / ".gitignore").write_text("__pycache__/\n")
     (tmp_path / "harness" / "a.py").write_text("a")
@@ -257,7 +341,9 @@ def test_the_tree_is_the_content_of_what_git_does_not_ignore(tmp_path):
     (tmp_path / "scenarios" / "new.py").write_text("b")
     second = tree_hash(tmp_path)
     (tmp_path / "harness" / "a.py").write_text("c")
-    assert len({first, second, tree_hash(tmp_path)}) == 3
+    third = tree_hash(tmp_path)
+    (tmp_path / "docker" / "Dockerfile").write_text("d")
+    assert len({first, second, third, tree_hash(tmp_path)}) == 4
 
 
 def test_outside_a_checkout_it_says_so(tmp_path):
