@@ -94,7 +94,11 @@ class History:
         if not events:
             raise CorruptRun(f"expected events below {run_dir}/events; saw none; is this a run directory?")
         chunks = [_read_frames(path, notes) for path in sorted((run_dir / "frames").glob("*.bin"))]
-        return cls.of(events, np.concatenate(chunks) if chunks else np.empty(0, fr.FRAME), tuple(notes))
+        frames = np.concatenate(chunks) if chunks else np.empty(0, fr.FRAME)
+        kept = next((e.t_ns for e in events if isinstance(e, ev.Kept)), None)
+        if kept is not None:
+            events, frames = [e for e in events if e.t_ns <= kept], frames[frames["t_ns"] <= kept]
+        return cls.of(events, frames, tuple(notes))
 
     @classmethod
     def of(

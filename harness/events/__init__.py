@@ -56,6 +56,7 @@ from harness.events.rig import (
     ComponentReady,
     ComponentStarted,
     Connected,
+    ContainerEvent,
     Declared,
     DeclaredWait,
     Drained,
@@ -66,6 +67,7 @@ from harness.events.rig import (
     HealthRead,
     Injected,
     Injecting,
+    Kept,
     Leftover,
     LogLine,
     RecoveryMissed,
@@ -97,6 +99,7 @@ __all__ = [
     "ComponentReady",
     "ComponentStarted",
     "Connected",
+    "ContainerEvent",
     "Damaged",
     "Declared",
     "DeclaredWait",
@@ -111,6 +114,7 @@ __all__ = [
     "HealthRead",
     "Injected",
     "Injecting",
+    "Kept",
     "Lag",
     "Leftover",
     "LinkClosed",
@@ -151,13 +155,13 @@ __all__ = [
 ]  # fmt: skip
 
 AnyEvent = Union[  # noqa: UP007  msgspec reads the union at run time
-    RunStarted, Tested, ComponentStarted, ComponentReady, ComponentExited, StackReady, LogLine, Step, DeclaredWait,
-    SteadyReached, SteadyFailed, Injecting, Injected, Healing, Healed, FaultFailed, Gate, Anchor, SteadyAgain,
-    RecoveryMissed, HealthRead, BridgeRead, RoomRead, Connected, StoppedTalking, Drained, Declared, StoryRaised,
-    Leftover, RunEnded, Lag, Note, Damaged, EarDeaf, EarHearing, OursExited, PhoneDialing, PhoneDialFailed,
-    PhoneSocketOpen, PhoneSocketClosed, PhoneMessage, RoomDialing, RoomConnected, RoomDialFailed, RoomLost, RoomLeft,
-    Talking, MicState, Caption, SttOpened, SttKeepalive, SttClosed, AppWebhook, AppSocketOpen, AppSocketClosed,
-    AppSubscribed, LinkOpened, LinkRefused, LinkClosed,
+    RunStarted, Tested, ComponentStarted, ComponentReady, ComponentExited, ContainerEvent, StackReady, LogLine, Step,
+    DeclaredWait, SteadyReached, SteadyFailed, Injecting, Injected, Healing, Healed, FaultFailed, Gate, Anchor,
+    SteadyAgain, RecoveryMissed, HealthRead, BridgeRead, RoomRead, Connected, StoppedTalking, Drained, Declared,
+    StoryRaised, Leftover, RunEnded, Kept, Lag, Note, Damaged, EarDeaf, EarHearing, OursExited, PhoneDialing,
+    PhoneDialFailed, PhoneSocketOpen, PhoneSocketClosed, PhoneMessage, RoomDialing, RoomConnected, RoomDialFailed,
+    RoomLost, RoomLeft, Talking, MicState, Caption, SttOpened, SttKeepalive, SttClosed, AppWebhook, AppSocketOpen,
+    AppSocketClosed, AppSubscribed, LinkOpened, LinkRefused, LinkClosed,
 ]  # fmt: skip
 
 _encoder = msgspec.json.Encoder()

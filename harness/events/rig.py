@@ -64,6 +64,15 @@ class ComponentExited(Event, frozen=True, tag="component-exited"):
     machine: bool = False
 
 
+class ContainerEvent(Event, frozen=True, tag="container-event"):
+    """What the Docker engine itself told of a container: start, die, kill, oom, pause, restart, disconnect, ..."""
+
+    component: str
+    action: str
+    detail: str = ""
+    """The exit status, the signal, or the state of its health."""
+
+
 class StackReady(Event, frozen=True, tag="stack-ready"):
     """Everything declared in the system is up."""
 
@@ -260,3 +269,7 @@ class RunEnded(Event, frozen=True, tag="run-ended"):
     """The last event of a run that was torn down by the rig."""
 
     took_s: float
+
+
+class Kept(Event, frozen=True, tag="kept"):
+    """The story is over and is judged now, but all stays up to be looked at: what comes later is not of the run."""

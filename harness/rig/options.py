@@ -22,7 +22,15 @@ class RigOptions:
     livekit_server: str | None = None
     """Path of a LiveKit server given by the user."""
     verdicts: Path | None = None
-    """A file to which the directory of each finished run is appended, one line each."""
+    """A file to which each run appends how far it is, one line each (:meth:`tell`)."""
+    keep: bool = False
+    """Whether the stack stays up after the verdict until a signal comes; a story that raised is not kept."""
+
+    def tell(self, word: str, text: object) -> None:
+        """Append a line to the file of verdicts, if there is one: start, end, standing or left, and what it tells."""
+        if self.verdicts is not None:
+            with self.verdicts.open("a") as file:
+                file.write(f"{word} {text}".replace("\n", " ") + "\n")
 
     def rerun(self, scenario: str) -> str:
         """Return the command that runs ``scenario`` once more like this."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from harness import events as ev
@@ -24,6 +24,16 @@ HEARD_SILENCE_FRAMES = 2
 SETTLES_WITHIN_S = 3.0
 """How long sessions and rooms have to settle before what is there counts as left over: a participant's leave reaches
 LiveKit's own books up to 3 s late (measured)."""
+
+
+async def the_end(stack: Stack, live: Live, people: Iterable[Person], drain_s: float) -> None:
+    """Stop talking, drain, and read what Clean needs while the phones are still connected."""
+    there = [person for person in people if person.is_there()]
+    connected = [person for person in there if await person.is_connected()]
+    stack.recorder.emit(ev.StoppedTalking())
+    last = {person.speaker: await person.stops_talking() for person in there}
+    await drain(live, stack.recorder, last, drain_s)
+    await read_end(stack, stack.recorder, connected)
 
 
 async def drain(live: Live, recorder: Recorder, last_index: Mapping[int, int], within_s: float) -> None:

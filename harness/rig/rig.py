@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import json
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from harness import events as ev
 from harness import report
+from harness.checkers import Judgement
 from harness.clock import now_ns, seconds_between
 from harness.control import Puppet
 from harness.errors import (
@@ -33,21 +34,23 @@ from harness.rig.budgets import Budgets
 from harness.rig.injector import Injector
 from harness.rig.live import Flow, Live
 from harness.rig.options import RigOptions
+from harness.rig.pacing import steady_since
 from harness.rig.people import Person, PhoneSettings
 from harness.rig.phones import PhoneBooth
+from harness.rig.reach import DIALED, Reach
 from harness.rig.run_dir import RunDir, prune
 from harness.rig.scene import RigScene
-from harness.rig.settings_file import write_settings
+from harness.rig.settings_file import run_started, write_settings
 from harness.rig.stack import Stack
+from harness.rig.standing import Hold, Standing
 from harness.rig.watching import STORY_WITHIN_S, watch_our_own, watching
+from harness.run_lease import RunLease
 from harness.settings import settings
 from harness.story import ScenarioInfo
 from harness.system import System, load_system
-from harness.waiting import NotYet, pause, until
+from harness.waiting import pause, until
 
 T = TypeVar("T")
-STEADY_COMES_WITHIN_S = 20.0
-"""How long after the declared steady window a sound system may take to get there."""
 UNTOLD_S = 2.5
 """Speech begins up to an utterance (1.4 s) after the anchor, and Honest allows the Resumes budget of it untold: after a
 missed recovery the people talk on for this long, so that a stretch longer than the budget can be seen."""
@@ -78,18 +81,31 @@ class Rig:
         self.people: dict[str, Person] = {}
         self.checked = False
         self.closed = False
+        self.kept = False
+        """Whether the stack stays up after the story, until :meth:`release`."""
+        self.left: list[str] = []
+        """What was left or went wrong at teardown, in words."""
         self._steady_declared = False
         self._limit: asyncio.Timeout | None = None
 
     # -- lifetime ----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        self._open()
+        try:
+            await self._start()
+        except BaseException as error:
+            await self._close(error)
+            raise
+        return self
+
+    def _open(self) -> None:
         self._dir = RunDir.create(self.options.runs, self.scenario)
         self.run_dir, self.run = self._dir.path, self._dir.run
-        self._tell_verdicts("start")
+        self.options.tell("start", self.run_dir)
         self.recorder = Recorder(self.run_dir, self.run, "rig")
         self.epoch_ns = now_ns()
-        self._emit_start()
+        self.recorder.emit(run_started(self.options, self.info, self.scenario, self.system, self.epoch_ns))
         write_settings(self.run_dir, self.options, self.system)
         self._began_ns = now_ns()
         self.live = Live(self.run_dir, self.epoch_ns)
@@ -98,17 +114,35 @@ class Rig:
         )  # fmt: skip
         self.stack.recorder_epoch_ns = self.epoch_ns
         self._injector = Injector(self.recorder)
-        self._exit = AsyncExitStack()
+        self._exit, self._story = AsyncExitStack(), AsyncExitStack()
+
+    async def stand(self) -> Standing:
+        """Start everything but phones and keep it up without a story, until :meth:`release`; nothing is judged.
+
+        Raises:
+            HarnessError: it cannot start; nothing is left then.
+        """
+        self._open()
         try:
-            await self._start()
+            await self._start_stack()
+            self._keep()
         except BaseException as error:
             await self._close(error)
             raise
-        return self
+        return Standing.of(self.stack)
 
     async def _start(self) -> None:
+        await self._start_stack(phones_follow=True)
+        our_own = watch_our_own(self.recorder, self._puppets)
+        watched = watching(self.recorder, self.stack, self.live.follow(), our_own)
+        self._limit = await self._story.enter_async_context(watched)
+        self._story.push_async_callback(self._read_the_end)
+
+    async def _start_stack(self, *, phones_follow: bool = False) -> None:
         self._catch_sigterm()
-        self.booth = PhoneBooth(self.run, self.run_dir, self._configure_phone)
+        self._lease = RunLease.take(self.run, self.run_dir)
+        self._exit.callback(self._lease.close)
+        self.booth = PhoneBooth(self.run, self.run_dir, lambda person: Reach.of(self.stack).configuration(person))
         self._janitor = Janitor(self.run, self.run_dir)
         await self._janitor.start()
         self._exit.push_async_callback(self._stop_janitor)
@@ -116,18 +150,16 @@ class Rig:
             self._janitor.register_containers()
         self._exit.push_async_callback(self.stack.stop)
         self._exit.push_async_callback(self.booth.close)
-        self.booth.warm_up()
+        if phones_follow:
+            self.booth.warm_up()
         await self.stack.start()
-        our_own = watch_our_own(self.recorder, self._puppets)
-        watched = watching(self.recorder, self.stack, self.live.follow(), our_own)
-        self._limit = await self._exit.enter_async_context(watched)
-        self._exit.push_async_callback(self._read_the_end)
 
     async def _stop_janitor(self) -> None:
         """Say bye to the janitor, or, when the teardown left something running, leave that to it."""
         for pid, command in processes_of(self.run):
             part = next((part for part in self._parts() if carries(pid, self.run, part)), "unknown")
-            self.recorder.emit(ev.Leftover(what=f"process {pid} of {part}: {command}"))
+            self.left.append(f"process {pid} of {part}: {command}")
+            self.recorder.emit(ev.Leftover(what=self.left[-1]))
         await self._janitor.stop(sweep=bool(processes_of(self.run)))
 
     def _parts(self) -> tuple[str, ...]:
@@ -150,48 +182,75 @@ class Rig:
             if self._limit is not None and self._limit.expired():
                 said = f"the story took longer than {STORY_WITHIN_S:.0f} s"
             self.recorder.emit(ev.StoryRaised(error=said, machine=machine))
-        problem: BaseException | None = None
-        try:
-            await self._exit.aclose()
-        except BaseException as raised:  # noqa: BLE001  recorded first, raised again below
-            problem = raised
-            self.recorder.emit(ev.StoryRaised(error=f"teardown: {type(raised).__name__}: {raised}"))
-        self.recorder.emit(ev.RunEnded(took_s=round(seconds_between(self._began_ns, now_ns()), 3)))
-        with contextlib.suppress(NotImplementedError, ValueError):
+        problem = await self._taken_down(self._story)
+        if self.options.keep and problem is None and (error is None or isinstance(error, Inconclusive)):
+            self._keep()
+        else:
+            problem = await self._taken_down(self._exit) or problem
             asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+        self.recorder.emit(ev.RunEnded(took_s=round(seconds_between(self._began_ns, now_ns()), 3)))
         self.closed = True
         if error is not None or problem is not None:
             self.checked = True
-            await asyncio.to_thread(report.write, self.run_dir)
+            await asyncio.to_thread(self._judge)
             self._finish()
         if problem is not None and error is None:
             raise problem
 
+    async def _taken_down(self, steps: AsyncExitStack) -> BaseException | None:
+        try:
+            await steps.aclose()
+        except BaseException as raised:  # noqa: BLE001  recorded first; whoever asked raises it again
+            self.recorder.emit(ev.StoryRaised(error=f"teardown: {type(raised).__name__}: {raised}"))
+            self.left.append(f"the teardown raised {type(raised).__name__}: {raised}")
+            return raised
+        return None
+
+    def _judge(self) -> Judgement:
+        if self.kept:
+            self.recorder.emit(ev.Kept())
+        return report.write(self.run_dir)
+
     def _finish(self) -> None:
+        if not self.kept:
+            self.recorder.close()
+            self._dir.close()
+        self.options.tell("end", self.run_dir)
+        prune(self.options.runs, settings().keep_runs)
+
+    # -- after the story, or without one -----------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        """Leave the stack up from now on; only a signal's end (:meth:`hold`) or the harness's own ends it."""
+        self._hold = Hold(self.recorder, self._puppets)
+        if set(DIALED) <= self.stack.fronts.keys():
+            Reach.of(self.stack).write(self.stack.scratch)
+        self._lease.mark_kept(True)
+        self.kept = True
+
+    async def hold(self, tell: Callable[[str], None]) -> None:
+        """Wait until SIGINT or SIGTERM; ``tell`` gets a line for each part that ends by itself meanwhile."""
+        self.options.tell("standing", json.dumps(Standing.of(self.stack).facts()))
+        await self._hold.wait(tell)
+
+    async def release(self) -> None:
+        """End what was kept; what then is left or went wrong is in ``left``, and told to whoever runs us."""
+        assert self.kept, "nothing was kept"
+        await self._taken_down(self._exit)
+        self._hold.close()
+        if not self.closed:
+            self.recorder.emit(ev.RunEnded(took_s=round(seconds_between(self._began_ns, now_ns()), 3)))
+            self.closed = True
         self.recorder.close()
         self._dir.close()
-        self._tell_verdicts("end")
-        prune(self.options.runs, settings().keep_runs)
+        for line in self.left:
+            self.options.tell("left", line)
+        self.kept = False
 
     def _catch_sigterm(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-
-    def _emit_start(self) -> None:
-        self.recorder.emit(
-            ev.RunStarted(
-                scenario=self.scenario, seed=self.options.seed, profile=self.system.profile.name,
-                system=self.system.name, epoch_ns=self.epoch_ns, timers=self.system.profile.timers,
-                told=self.system.told, alarm=self.system.alarm, expected=self.system.expected,
-                rerun=self.options.rerun(self.scenario), baseline=self.info.baseline,
-            )
-        )  # fmt: skip
-
-    def _tell_verdicts(self, word: str) -> None:
-        if self.options.verdicts is not None:
-            with self.options.verdicts.open("a") as file:
-                file.write(f"{word} {self.run_dir}\n")
 
     def _say(self, text: str) -> None:
         self.recorder.emit(ev.Note(text=text))
@@ -216,19 +275,6 @@ class Rig:
         await asyncio.gather(person.opens_the_app(), listening)
         return person
 
-    def _configure_phone(self, person: Person) -> dict[str, Any]:
-        cloud, livekit = self.stack.fronts["phone->cloud"], self.stack.fronts["phone->livekit"]
-        return {
-            "person": person.name, "user_id": person.user_id,
-            "core_token": person.core_token(self.stack.secrets["cloud.jwt_secret"]),
-            "cloud_url": f"ws://{cloud[0]}:{cloud[1]}", "rest_url": f"http://{cloud[0]}:{cloud[1]}",
-            "livekit_url": f"ws://{livekit[0]}:{livekit[1]}",
-            "media_host": self.stack.media_host, "speaker": person.speaker, "epoch_ns": self.epoch_ns,
-            "packet_ms": person.settings.packet_ms, "fallback": person.settings.fallback,
-            "start_app": self.system.values["app.package"] if person.starts_app else None,
-            "defects": list(person.settings.defects), **self.system.profile.phone,
-        }  # fmt: skip
-
     # -- the story's verbs -------------------------------------------------------------------------------------------
 
     def step(self, text: str) -> None:
@@ -244,22 +290,8 @@ class Rig:
         window_s = self.budget.steady_s if for_s is None else for_s
         self._steady_declared = True
 
-        def look() -> int | NotYet:
-            latest = 0
-            for flow in flows:
-                since = flow.steady(self.live, window_s)
-                if isinstance(since, NotYet):
-                    return since
-                latest = max(latest, self.live.gapless_from(flow.speaker, since))
-                flowed_s = seconds_between(latest, now_ns())
-                if flowed_s < window_s:
-                    return NotYet(
-                        f"frames of {flow.person} come without a gap for {flowed_s:.1f} s of {window_s:.1f} s"
-                    )
-            return latest
-
         try:
-            since_ns = await until(look, what="steady captions", within_s=window_s + STEADY_COMES_WITHIN_S)
+            since_ns = await steady_since(self.live, flows, window_s)
         except NotReached as error:
             flowed = any(self.live.finals(flow.speaker) for flow in flows)
             self.recorder.emit(ev.SteadyFailed(reason=str(error), flowed=flowed))
@@ -337,13 +369,7 @@ class Rig:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def _read_the_end(self) -> None:
-        """Stop talking, drain, and read what Clean needs while the phones are still connected."""
-        there = [person for person in self.people.values() if person.is_there()]
-        connected = [person for person in there if await person.is_connected()]
-        self.recorder.emit(ev.StoppedTalking())
-        last = {person.speaker: await person.stops_talking() for person in there}
-        await reads.drain(self.live, self.recorder, last, self.budget.drain_s)
-        await reads.read_end(self.stack, self.recorder, connected)
+        await reads.the_end(self.stack, self.live, self.people.values(), self.budget.drain_s)
 
     def check(self, *checks: CheckSpec) -> None:
         """Judge the complete history by these guarantees, after the rig is closed.
@@ -355,7 +381,7 @@ class Rig:
         assert self.closed, "check after the `async with` block: only a complete history is judged"
         self.checked = True
         self.recorder.emit(ev.Declared(checks=checks, steady=self._steady_declared, checklist=self.info.checklist))
-        judgement = report.write(self.run_dir)
+        judgement = self._judge()
         self._finish()
         text = report.text(judgement)
         if judgement.outcome == "BROKEN":

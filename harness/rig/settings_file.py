@@ -1,4 +1,4 @@
-"""``settings.json`` of a run: what it was asked to do, with which system, timers and versions; secrets masked."""
+"""What a run was asked to do, with which system, timers and versions: its first event, and ``settings.json``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
+from harness import events as ev
 from harness.redact import mask
 from harness.rig.options import RigOptions
 from harness.rig.tested import CONTRACT, own_commit
+from harness.story import ScenarioInfo
 from harness.system import System
 
 PACKAGES = ("aiortc", "grpcio", "livekit", "livekit-protocol", "testcontainers", "websockets")
@@ -36,3 +38,12 @@ def write_settings(run_dir: Path, options: RigOptions, system: System) -> None:
         "machine": {"cores": os.cpu_count(), "kernel": platform.release(), "load": round(os.getloadavg()[0], 2)},
     }
     (run_dir / "settings.json").write_text(mask(json.dumps(told, indent=2)) + "\n")
+
+
+def run_started(options: RigOptions, info: ScenarioInfo, scenario: str, system: System, epoch_ns: int) -> ev.RunStarted:
+    """Return a run's first event: what checkers and reports must know of how it was asked for."""
+    return ev.RunStarted(
+        scenario=scenario, seed=options.seed, profile=system.profile.name, system=system.name, epoch_ns=epoch_ns,
+        timers=system.profile.timers, told=system.told, alarm=system.alarm, expected=system.expected,
+        rerun=options.rerun(scenario), baseline=info.baseline,
+    )  # fmt: skip
