@@ -45,6 +45,11 @@ def scratch_dir(run: str) -> Path:
     return Path(tempfile.gettempdir()) / f"aftershock-{run}"
 
 
+def environment_secret(name: str) -> str:
+    """Return what the variable ``name``, which the user's file gives for a secret, holds; empty when it is not set."""
+    return os.environ.get(name, "")
+
+
 def _whole_number(name: str, otherwise: int) -> int:
     text = os.environ.get(name, str(otherwise))
     if not text.isdecimal():

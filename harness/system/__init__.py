@@ -1,6 +1,7 @@
 """A system as data: components, links, ears and timers, read from ``fixtures/systems/*.toml``."""
 
-from harness.system.reading import known_systems, load_system
+from harness.system.layers import known_systems
+from harness.system.reading import load_system
 from harness.system.templates import RIG_VALUES, made_secrets, resolve, uses
 from harness.system.values import Address, Component, Link, Places, Profile, Ready, Resolved, System
 

@@ -5,53 +5,61 @@ from __future__ import annotations
 import copy
 import shlex
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.errors import UsageError
-from harness.system.tables import Keys, suggestion
+from harness.system.layers import READY_KINDS, change_runtime
+from harness.system.mistakes import Keys, suggestion
 
-RUNTIME_KEYS = ("process", "image", "commands", "external")
-READY_KINDS = ("http", "tcp", "grpc_health", "log")
+SECRETS = "secrets"
 
 
-def apply_sets(raw: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
+def apply_sets(raw: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
     """Return ``raw`` with each ``component.key=value`` merged in.
 
     Raises:
         UsageError: a word that is no such assignment, or names a component that is not there.
     """
-    merged = copy.deepcopy(raw)
-    said_ours: set[str] = set()
+    merged = copy.deepcopy(dict(raw))
+    said_ours: dict[str, Any] = {}
     for word in sets:
-        path, value = _split(word, merged.get("components", {}))
+        path, value = _split(word, merged["components"])
+        if path[0] == SECRETS:
+            _put(merged, path, _variable(value, word), word)
+            continue
         component = merged["components"][path[0]]
         key = path[1]
-        if key in RUNTIME_KEYS:
-            for other in RUNTIME_KEYS:
-                if {other, key} != {"commands", "external"} and other != key:  # these two may stand together
-                    component.pop(other, None)
-            if path[0] not in said_ours:
-                component["ours"] = False
-        if key == "ours":
-            said_ours.add(path[0])
+        change_runtime(component, [key])
         if key == "ready" and len(path) > 2 and path[2] in READY_KINDS:
             for kind in READY_KINDS:
                 component.get("ready", {}).pop(kind, None)
         _put(component, path[1:], _value(path, value, word), word)
+        if key == "ours":
+            said_ours[path[0]] = component["ours"]
+        if path[0] in said_ours:
+            component["ours"] = said_ours[path[0]]
     return merged
 
 
-def _split(word: str, components: dict[str, Any]) -> tuple[Keys, str]:
+def _split(word: str, components: Mapping[str, Any]) -> tuple[Keys, str]:
     left, equals, value = word.partition("=")
     path = tuple(left.strip().split("."))
     if not equals or len(path) < 2 or not all(path):
         raise UsageError(
             "--set component.key=value", f"--set {word!r}", "write for example --set bridge.image=bridge:mine"
         )
-    if path[0] not in components:
+    if path[0] != SECRETS and path[0] not in components:
         raise UsageError("--set to name a component", f"{path[0]!r}", suggestion(path[0], components))
     return path, value
+
+
+def _variable(value: str, word: str) -> str:
+    """Let a secret only come from the environment: words of the command line are written down."""
+    if not value.startswith("$") or value.startswith("$$"):
+        name = word.partition("=")[0].strip()
+        raise UsageError("--set to name the environment variable of a secret", name, f"write --set '{name}=$NAME'")
+    return value
 
 
 def _value(path: Keys, value: str, word: str) -> Any:
@@ -71,12 +79,11 @@ def _value(path: Keys, value: str, word: str) -> Any:
         return words
     try:
         return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return value.split(",") if key in {"needs", "udp"} else value
 
 
-def _put(component: dict[str, Any], path: Keys, value: Any, word: str) -> None:
-    table = component
+def _put(table: dict[str, Any], path: Keys, value: Any, word: str) -> None:
     for key in path[:-1]:
         below = table.setdefault(key, {})
         if not isinstance(below, dict):

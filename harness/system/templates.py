@@ -1,7 +1,8 @@
 """Templates in a component's environment and commands: ``{self.grpc}``, ``{livekit.signal}``, ``{timers.json}``, ...
 
 A part is only ever told the front of the link it dials, never where another part really is. Braces that are meant
-are doubled. Every name is checked when the file is read; values come with the run.
+are doubled. Every name is checked when the file is read; values come with the run, but for an external part's own host
+and ports, which the file says.
 """
 
 from __future__ import annotations
@@ -10,21 +11,23 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from harness.system.tables import Keys, Problem, suggestion
+from harness.system.mistakes import Keys, Problem, suggestion
 from harness.system.values import Component, Places, Resolved, System
 
 RIG_VALUES: Mapping[str, str] = {
     "python": "the Python that runs the harness",
     "run.id": "the run's id",
     "run.dir": "the run's directory (kept: nothing secret in there)",
-    "scratch.dir": "a private directory of the run, removed after it",
+    "scratch.dir": "a private directory of the run, removed after it; inside a container: /tmp",
     "livekit.server": "path of the LiveKit server binary",
     "livekit.config": "path of its configuration (holds the secret)",
 }
 """Names whose value the rig gives in ``Places.values``, and what they are."""
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_SCRATCH_INSIDE = "/tmp"  # noqa: S108  in a container, with which it goes
 Fill = Callable[[Places], str]
 
 
@@ -60,16 +63,17 @@ def resolve(system: System, component: Component, places: Places) -> Resolved:
     Raises:
         KeyError: ``places`` lacks a front, a port or a value that is named.
     """
+    inside = replace(places, values={**places.values, "scratch.dir": _SCRATCH_INSIDE})
 
-    def fill(text: str) -> str:
-        return "".join(piece(places) for piece in _parse(system, component, text))
+    def fill(text: str, of: Places = inside if component.runtime == "container" else places) -> str:
+        return "".join(piece(of) for piece in _parse(system, component, text))
 
     words = component.args if component.runtime == "container" else component.process or ()
     return Resolved(
         argv=tuple(fill(word) for word in words),
         env={name: fill(text) for name, text in component.env.items()},
         commands={verb: tuple(fill(word) for word in words) for verb, words in (component.commands or {}).items()},
-        mounts={inside: fill(path) for inside, path in component.mounts.items()} if component.image else {},
+        mounts={at: fill(path, places) for at, path in component.mounts.items()} if component.image else {},
     )
 
 
@@ -150,6 +154,7 @@ def _constants(system: System, component: Component) -> dict[str, str]:
     profile, defects = system.profile, system.defects_of(component.name)
     return {
         **system.values,
+        **_own_address(component),
         "self.name": component.name,
         "room.template": system.room_template,
         "timers.json": json.dumps(profile.timers_of.get(component.name, {})),
@@ -157,3 +162,10 @@ def _constants(system: System, component: Component) -> dict[str, str]:
         "defects": ",".join(defects),
         "defects.json": json.dumps(defects),
     }
+
+
+def _own_address(component: Component) -> dict[str, str]:
+    """Return where an external part is: nobody gives it an address of the run's."""
+    if component.external is None:
+        return {}
+    return {"self.host": component.external} | {f"self.{name}": str(port) for name, port in component.ports.items()}

@@ -29,17 +29,32 @@ DEFECTS = "{defects}"
 
 [links]
 "bridge->livekit" = "signal"
+"phone->livekit" = "signal"
+"phone->cloud" = "http"
+
+[values]
+app.package = "com.example"
 
 [secrets]
 livekit.key = "known"
 livekit.secret = ""
+cloud.jwt_secret = ""
 
 [profiles.short.timers.bridge]
 send_timeout_s = 2
+[profiles.short.timers.cloud]
+grace_s = 8
 [profiles.short.budgets]
 steady_s = 3
+resumes_s = 6
+drain_s = 2
+restart_s = 5
 [profiles.short.phone]
 retry_s = 1
+
+[components.cloud]
+ports = { http = 80 }
+image = "cloud:1"
 """
 
 
@@ -152,7 +167,7 @@ def test_a_defect_needs_a_part_of_ours(write):
     for defects, sets, says in [
         (["bridge:refuse-existing-sesion"], [], 'did you mean "bridge:refuse-existing-session"?'),
         (["bridge:mute"], ["bridge.process=/bin/true"], "bridge is not ours here"),
-        (["cloud:no-getstatus"], [], "no cloud in this system"),
+        (["cloud:no-getstatus"], [], "cloud is not ours here"),
     ]:
         with pytest.raises(UsageError) as raised:
             load_system(path, sets=sets, defects=defects)
@@ -184,10 +199,10 @@ def test_unknown_names_are_wrong_use(write):
         ("{livekit.signal}", "{livekit.signl}", 15, 'did you mean "livekit.signal"?'),
         ("{livekit.signal}", "{livekit.rtc}", 15, "parts dial links only"),
         ("{defects}", "{defects", 17, "double a brace that is meant"),
-        ('"bridge->livekit" = "signal"', '"bridge->livkit" = "signal"', 20, 'did you mean "livekit"?'),
+        ('"bridge->livekit" = "signal"', '"bridge->livkit" = "signal"', 20, 'did you mean "bridge->livekit"?'),
         ('"bridge->livekit" = "signal"', '"bridge->livekit" = "sig"', 20, 'did you mean "signal"?'),
-        ("[profiles.short.timers.bridge]", "[profiles.short.timers.brid]", 26, 'did you mean "bridge"?'),
-        ("send_timeout_s = 2", "send_timeout_s = true", 27, "a number of 0 or more"),
+        ("[profiles.short.timers.bridge]", "[profiles.short.timers.brid]", 32, 'did you mean "bridge"?'),
+        ("send_timeout_s = 2", "send_timeout_s = true", 33, "a number of 0 or more"),
         ("[links]", "[linkz]", 19, 'did you mean "links"?'),
     ],
 )
@@ -215,7 +230,7 @@ def test_text_that_is_no_toml_is_a_sentence_with_its_line(write):
 def test_start_order_puts_needs_first_whatever_the_files_order(write):
     head, bridge = SMALL.split("[components.bridge]")
     livekit_last = "[components.bridge]" + bridge.replace("[links]", head + "\n[links]")
-    assert load_system(write(livekit_last)).start_order() == ("livekit", "bridge")
+    assert load_system(write(livekit_last)).start_order() == ("livekit", "bridge", "cloud")
 
 
 def test_reading_leaves_no_trace_of_the_working_directory_in_absolute_programs(write):
