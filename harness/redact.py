@@ -20,6 +20,11 @@ def know_secret(*values: str) -> None:
     _secrets.update(v for v in values if len(v) >= 6)
 
 
+def known_secrets() -> list[str]:
+    """Return those literal secrets, for another process of ours that must mask them too."""
+    return sorted(_secrets)
+
+
 def mask(text: str) -> str:
     """Return ``text`` with every secret replaced by ``***``."""
     text = _JWT.sub(MASK, text)

@@ -99,7 +99,13 @@ def _cut_short(history: History) -> Iterator[str]:
     if _never_flowed(history) or any(history.all(kind) for kind in (ev.StoryRaised, ev.SteadyFailed, ev.FaultFailed)):
         return  # its end is explained
     if history.last(ev.Declared) is None or history.last(ev.RunEnded) is None:
-        yield f"the run was cut short at {history.seconds(history.end_ns):.1f} s"
+        after = "; ".join(note.text for note in history.all(ev.Note) if note.proc == "janitor")
+        yield f"the run was cut short at {_last_seen_s(history):.1f} s" + (f" (its janitor: {after})" if after else "")
+
+
+def _last_seen_s(history: History) -> float:
+    """Return when the run itself was last heard of; what its janitor wrote came after its end."""
+    return history.seconds(max((e.t_ns for e in history.events if e.proc != "janitor"), default=history.end_ns))
 
 
 def _nobody_spoke(history: History) -> Iterator[str]:

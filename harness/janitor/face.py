@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import DiedUnexpectedly, StartFailed
 from harness.processes import look_at
+from harness.redact import known_secrets
 from harness.settings import PART_VARIABLE, RUN_ID_VARIABLE, child_environment
 
 READY_WITHIN_S = 10.0
 BYE_WITHIN_S = 3.0
+SWEPT_WITHIN_S = 20.0
+"""How long it has to sweep: commands of 5 s, then the killing, 8 s at the worst; beside them the containers, 9 s."""
+LINE_WITHIN_S = 2.0
+"""It reads each line at once; one that does not is as good as dead."""
 
 
 class Janitor:
@@ -22,6 +29,9 @@ class Janitor:
     def __init__(self, run: str, run_dir: Path) -> None:
         """Describe it; ``start`` spawns."""
         self.run, self.run_dir = run, run_dir
+        self.registered: dict[int, int] = {}
+        """pid -> start_ticks of the processes that were named."""
+        self._undos = 0
         self._process: asyncio.subprocess.Process | None = None
         self._line: socket.socket | None = None
 
@@ -58,6 +68,7 @@ class Janitor:
         if said != b"ready\n":
             await self._end()
             raise StartFailed("janitor", "it did not say that it is ready", log=str(log))
+        ours.settimeout(LINE_WITHIN_S)
 
     def register(self, pid: int) -> None:
         """Name a process that does not carry the run id (a user's command): it and its kin are to be ended too.
@@ -67,24 +78,46 @@ class Janitor:
         Raises:
             DiedUnexpectedly: the janitor is gone.
         """
-        assert self._line is not None, "not started"
         process = look_at(pid)
-        if process is None:
-            return
-        try:
-            self._line.send(f"own {pid} {process.start_ticks}\n".encode())
-        except OSError as error:
-            raise self._died() from error
+        if process is not None:
+            self._tell(f"own {pid} {process.start_ticks}")
+            self.registered[pid] = process.start_ticks
 
-    def register_containers(self) -> None:
-        """Say that the run makes containers: they and its networks are to be removed too.
+    def register_containers(self, parts: Sequence[str] = ()) -> None:
+        """Say that the run makes containers, of these components: they and its networks are to be removed too.
 
         Raises:
             DiedUnexpectedly: the janitor is gone.
         """
+        self._tell(" ".join(["containers", *parts]))
+
+    def run_if_rig_dies(self, argv: Sequence[str], env: Mapping[str, str]) -> int:
+        """Have a command run (at most 5 s, in this environment) should this process die before ``forget`` of it.
+
+        It is run before the run's processes are killed, and ends with all that it started. Argv and environment go
+        over the line alone, never to a file.
+
+        Raises:
+            DiedUnexpectedly: the janitor is gone.
+        """
+        self._undos += 1
+        told = {"argv": list(argv), "env": dict(env), "secrets": known_secrets()}
+        self._tell(f"undo {self._undos} {json.dumps(told)}")
+        return self._undos
+
+    def forget(self, number: int) -> None:
+        """Take back a ``run_if_rig_dies``: it has been done, or need not be; after ``stop`` there is nothing to do.
+
+        Raises:
+            DiedUnexpectedly: the janitor is gone.
+        """
+        if self._line is not None:
+            self._tell(f"forget {number}")
+
+    def _tell(self, line: str) -> None:
         assert self._line is not None, "not started"
         try:
-            self._line.send(b"containers\n")
+            self._line.sendall(f"{line}\n".encode())
         except OSError as error:
             raise self._died() from error
 
@@ -103,20 +136,20 @@ class Janitor:
             self._line.shutdown(socket.SHUT_RDWR)
         else:
             try:
-                self._line.send(b"bye\n")
+                self._line.sendall(b"bye\n")
             except OSError:
                 died = self._died()
-        await self._end()
+        await self._end(SWEPT_WITHIN_S if sweep else BYE_WITHIN_S)
         if died is not None:
             raise died
 
-    async def _end(self) -> None:
+    async def _end(self, within_s: float = BYE_WITHIN_S) -> None:
         assert self._process is not None
         assert self._line is not None
         process, line = self._process, self._line
         self._process = self._line = None
         try:
-            await asyncio.wait_for(process.wait(), BYE_WITHIN_S)
+            await asyncio.wait_for(process.wait(), within_s)
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -1,8 +1,10 @@
 """When the rig is killed, nothing of its run is left; nothing else is touched."""
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -14,7 +16,12 @@ from harness import events as ev
 from harness.errors import DiedUnexpectedly
 from harness.history import History
 from harness.janitor import Janitor
+from harness.janitor.__main__ import Registered, listen
+from harness.janitor.ending import Known
+from harness.janitor.sweep import Sweeping, end_sweep
+from harness.janitor.undoing import Undo, run_undos
 from harness.processes import look_at, processes_of
+from harness.remains import Remain
 from harness.settings import child_environment, scratch_dir
 from harness.waiting import NotYet, until
 
@@ -27,6 +34,7 @@ import asyncio, os, signal, subprocess, sys
 from pathlib import Path
 from harness.settings import child_environment
 from harness.janitor import Janitor
+from harness.redact import know_secret
 
 SLEEPS = {SLEEPS!r}
 RUN, RUN_DIR = sys.argv[1], Path(sys.argv[2])
@@ -45,6 +53,11 @@ async def main():
         python((TWO % False) + ";print(p.pid, flush=True);" + SLEEPS, SLEEPS, env=BARE),
     ]
     janitor.register(parts[2].pid)
+    told = dict(WHERE=str(RUN_DIR), WORD="s3cret-word", PATH=os.environ["PATH"])
+    know_secret("s3cret-word")
+    done = "echo $WORD; echo $(ps -o pid= -p %d) $WORD > $WHERE/undone; sleep 60 & echo $! > $WHERE/left" % parts[0].pid
+    janitor.run_if_rig_dies(["sh", "-c", done + "; setsid sleep 61 &"], told)
+    janitor.forget(janitor.run_if_rig_dies(["sh", "-c", "echo no > $WHERE/forgotten"], told))
     for part in parts:
         print(part.pid, int(part.stdout.readline()), flush=True)
     print("janitor", janitor.pid, flush=True)
@@ -109,10 +122,17 @@ async def test_a_killed_rig_leaves_nothing_and_harms_nobody_else(tmp_path):
         assert look_at(other.pid) is not None
         assert processes_of(run) == []
         assert not scratch_dir(run).exists()
+        assert (tmp_path / "undone").read_text() == f"{pids[0]} s3cret-word\n"  # it ran before the killing
+        assert not (tmp_path / "forgotten").exists()
+        assert look_at(int((tmp_path / "left").read_text())) is None
+        assert "s3cret" not in (tmp_path / "logs" / "janitor.log").read_text()
+        assert not (tmp_path / "remains.json").exists()
         notes = [event.text for event in History.load(tmp_path).events if isinstance(event, ev.Note)]
-        assert len(notes) == 1
-        assert "killed 5 processes" in notes[0]
-        assert f"{pids[0]} " in notes[0]
+        assert len(notes) == 2
+        assert notes[0].startswith("ran `sh -c echo $WORD")
+        assert notes[0].endswith("exit 0")
+        assert "killed 7 processes" in notes[1]  # with the two that the command left
+        assert f"{pids[0]} " in notes[1]
     finally:
         end(other)
         for pid in living(pids):
@@ -131,6 +151,68 @@ async def test_after_bye_nothing_is_touched(tmp_path):
     finally:
         for pid in living(pids):
             os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_daemon_that_lost_its_kin_before_the_rig_died_is_still_known(tmp_path):
+    """Its parent, a user's command, ends a second before the rig: from then on nothing but memory says whose it is."""
+    janitor = Janitor(f"test-{os.getpid()}-daemon", tmp_path)
+    await janitor.start()
+    code = "import subprocess, sys, time; p = subprocess.Popen(['sleep', '60'], start_new_session=True, stdout=2);"
+    command = subprocess.Popen(  # noqa: ASYNC220  instant
+        [sys.executable, "-c", code + "print(p.pid, flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert command.stdout is not None
+    daemon = int(command.stdout.readline())
+    try:
+        janitor.register(command.pid)
+        await asyncio.sleep(1.1)  # it looks once a second
+        command.communicate()
+        assert look_at(daemon) is not None
+        await janitor.stop(sweep=True)
+        assert look_at(daemon) is None
+    finally:
+        if look_at(daemon) is not None:
+            os.kill(daemon, signal.SIGKILL)
+
+
+def test_hears_what_the_rig_names():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"containers livekit cloud\nown 12 345\nown 13 3")
+        ours.close()
+        named = listen(theirs, Known("run-1"))
+    assert named == Registered({12: 345}, ("livekit", "cloud"))
+
+
+def test_a_command_that_hangs_or_is_missing_costs_only_its_limit():
+    began = time.monotonic()
+    said = run_undos([Undo(["sleep", "60"], {}), Undo(["/nope", "it"], {}), Undo(["false"], os.environ)], within_s=0.3)
+    assert time.monotonic() - began < 1.5
+    assert said == [
+        "`sleep 60` took longer than 0.3 s and was killed",
+        "could not run `/nope it`: No such file or directory",
+        "ran `false`: exit 1",
+    ]
+
+
+def told(**swept):
+    return f"print({json.dumps(swept)!r})"
+
+
+def sweep_that(code, limit_s=5):
+    process = subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return end_sweep(Sweeping(process, (Remain("network", "n"),), time.monotonic_ns() + int(limit_s * 1e9)))
+
+
+def test_what_a_sweep_did_becomes_a_sentence_and_a_list():
+    expected = [Remain("network", "n")]
+    done = 'print(\'{"removed": ["container a"], "left": [{"kind": "rule", "name": "r"}], "problem": ""}\')'
+    assert sweep_that(done) == ("removed 1 containers and networks of this run: container a", [Remain("rule", "r")])
+    mute = 'print(\'{"removed": [], "left": [], "problem": "refused"}\')'
+    assert sweep_that(mute) == ("the engine did not answer (refused); listed what it may still have", expected)
+    assert sweep_that("raise SystemExit(3)")[1] == expected
+    assert sweep_that("import time; time.sleep(60)", 0.1)[1] == expected
 
 
 async def test_says_so_when_it_was_killed_itself(tmp_path):

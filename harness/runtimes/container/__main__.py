@@ -2,7 +2,7 @@
 
 import sys
 
-from harness.runtimes.container.engine import sweep_and_tell
+from harness.runtimes.container.sweeping import sweep_and_tell
 
 if __name__ == "__main__":
     sweep_and_tell(sys.argv[1])

@@ -1,15 +1,12 @@
-"""The Docker engine: its images, and the network and containers of one run. Every call blocks: use threads."""
+"""The Docker engine: its images, and the network of one run. Every call blocks: use threads."""
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
-import json
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 # Both are read when testcontainers is imported. Its reaper is an image that must be pulled; the run's janitor does that
@@ -19,26 +16,30 @@ os.environ.setdefault("TESTCONTAINERS_CONNECTION_MODE", "docker_host")
 
 import docker.errors
 import requests
-from docker.models.containers import Container
+from docker.client import DockerClient as Connection
 from docker.types.networks import IPAMConfig, IPAMPool
 from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.network import Network
 
 from harness.errors import MachineError
+from harness.run_lease import machine_id
 
 RUN_LABEL = "aftershock.run"
 """On every container and network: the run's id."""
 PART_LABEL = "aftershock.component"
+MACHINE_LABEL = "aftershock.machine"
+"""On every container and network: which start of which machine has the rig, since several may share an engine."""
 ENGINE_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException)
 """What docker-py raises when the engine refuses or does not answer."""
 ANSWERS_WITHIN_S = 60
+"""Limit of a call that makes something."""
+ACTS_WITHIN_S = 10
+"""Limit of a call that does something to what is there: kill, pause, inspect."""
+PINGS_WITHIN_S = 2.0
+"""An engine that lets so much time pass without a word is taken for dead."""
 STEP_SHOWN = 90
 """Characters of a build's step that are told."""
 TRIES = 8
-QUIET_S = 1.5
-"""So long nothing of a dead run must turn up before all of it is taken for gone: the engine may still be making what
-the rig asked for with its last breath."""
-ROUND_S = 0.25
 
 Say = Callable[[str], object]
 
@@ -53,10 +54,16 @@ class RunNetwork:
     """This machine's address in it."""
     interface: str
     """This machine's interface to it."""
+    id: str = ""
 
     def address(self, number: int) -> str:
         """Return the fixed address of the run's container ``number``, from 0; the gateway has the first."""
         return str(self.subnet[10 + number])
+
+
+def run_labels(run: str) -> dict[str, str]:
+    """Return the labels of everything that is made for a run."""
+    return {RUN_LABEL: run, MACHINE_LABEL: machine_id()}
 
 
 def why(error: BaseException) -> str:
@@ -68,14 +75,14 @@ def why(error: BaseException) -> str:
 class Engine:
     """A connection to the engine that ``docker`` uses too (DOCKER_HOST, else the current context)."""
 
-    def __init__(self) -> None:
-        """Connect.
+    def __init__(self, within_s: int = ANSWERS_WITHIN_S) -> None:
+        """Connect; ``within_s`` is how long each answer may take.
 
         Raises:
             MachineError: no engine answers.
         """
         try:
-            self.client = DockerClient(timeout=ANSWERS_WITHIN_S).client
+            self.client = DockerClient(timeout=within_s).client
             self.client.ping()
         except ENGINE_ERRORS as refused:
             raise MachineError(
@@ -83,9 +90,25 @@ class Engine:
                 "start it and look at `docker info`, or give those parts as processes",
             ) from None  # fmt: skip
 
+    @cached_property
+    def quick(self) -> Connection:
+        """A connection with a shorter limit, for what is done to containers that are there."""
+        made: Connection = DockerClient(timeout=ACTS_WITHIN_S).client
+        return made
+
     def close(self) -> None:
         """Let go of the connections."""
         self.client.close()
+        if "quick" in self.__dict__:
+            self.quick.close()
+
+    def silent(self) -> str | None:
+        """Return why the engine gives no answer (within 2 s), or None when it does."""
+        try:
+            self.client.api.get(f"{self.client.api.base_url}/_ping", timeout=PINGS_WITHIN_S).raise_for_status()
+        except ENGINE_ERRORS as refused:
+            return why(refused)
+        return None
 
     # -- images ------------------------------------------------------------------------------------------------------
 
@@ -175,10 +198,11 @@ class Engine:
             except ENGINE_ERRORS as error:
                 refused = why(error)
                 break
-            return RunNetwork(name, subnet, gateway, f"br-{str(made.id)[:12]}")
+            return RunNetwork(name, subnet, gateway, f"br-{str(made.id)[:12]}", str(made.id))
         raise MachineError(
             "a Docker network of the run's own", refused,
-            "end other runs; `docker network prune` removes unused networks",
+            "`aftershock clean` removes what dead runs left; else end other runs, or give the engine a larger pool "
+            "(default-address-pools in its daemon.json)",
         )  # fmt: skip
 
     def _free_subnet(self, name: str, run: str) -> ipaddress.IPv4Network:
@@ -191,63 +215,12 @@ class Engine:
 
     def _network(self, name: str, run: str, **more: Any) -> Network:
         # Internal: no way out, so that nothing a part does can leave this machine; this machine is reached as ever.
-        wanted = {"driver": "bridge", "internal": True, "labels": {RUN_LABEL: run}, "check_duplicate": True, **more}
+        wanted = {"driver": "bridge", "internal": True, "labels": run_labels(run), "check_duplicate": True, **more}
         network = Network(docker_network_kw=wanted)
         network.name = name
         return network.create()
-
-    # -- what a run has ------------------------------------------------------------------------------------------------
-
-    def left_of(self, run: str) -> list[str]:
-        """Return what there is of the run, as "container NAME" and "network NAME"."""
-        containers = self.client.containers.list(all=True, filters={"label": f"{RUN_LABEL}={run}"}, ignore_removed=True)
-        networks = self.client.networks.list(filters={"label": f"{RUN_LABEL}={run}"})
-        return [f"container {one.name}" for one in containers] + [f"network {one.name}" for one in networks]
-
-    def remove_all(self, run: str) -> list[str]:
-        """Remove the run's containers, running or not, side by side; then its networks; return what was there."""
-        mine = {"label": f"{RUN_LABEL}={run}"}
-        containers = self.client.containers.list(all=True, filters=mine, ignore_removed=True)
-        if containers:
-            with ThreadPoolExecutor(len(containers)) as pool:
-                list(pool.map(_remove, containers))
-        networks = self.client.networks.list(filters=mine)
-        for network in networks:
-            with contextlib.suppress(docker.errors.APIError):  # a container that came late holds it: next round
-                network.remove()
-        return [f"container {one.name}" for one in containers] + [f"network {one.name}" for one in networks]
 
 
 def _not_built(image: str, dockerfile: str, said: list[str]) -> MachineError:
     end = " / ".join(said[-4:])
     return MachineError(f"to build the image {image} by {dockerfile}", end[-600:], "mend that, or name another image")
-
-
-def _remove(container: Container) -> None:
-    # In use, or on its way out already: the caller looks again.
-    with contextlib.suppress(docker.errors.APIError):
-        container.remove(force=True, v=True)
-
-
-def sweep(run: str, within_s: float = 8.0) -> list[str]:
-    """Remove all of a dead run, until nothing more of it turns up; return what was there, each once."""
-    engine = Engine()
-    seen: dict[str, None] = {}
-    limit, quiet_from = time.monotonic() + within_s, time.monotonic()
-    while time.monotonic() < limit and time.monotonic() - quiet_from < QUIET_S:
-        found = engine.remove_all(run)
-        if found:
-            seen |= dict.fromkeys(found)
-            quiet_from = time.monotonic()
-        time.sleep(ROUND_S)
-    left = engine.left_of(run)
-    engine.close()
-    return [*(one for one in seen if one not in left), *(f"STILL THERE: {one}" for one in left)]
-
-
-def sweep_and_tell(run: str) -> None:
-    """Print as JSON what ``sweep`` removed (for the janitor, which reads it)."""
-    try:
-        print(json.dumps(sweep(run)))
-    except (MachineError, *ENGINE_ERRORS) as refused:
-        print(json.dumps([f"STILL THERE, perhaps: containers of the run ({why(refused)})"]))

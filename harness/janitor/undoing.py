@@ -1,0 +1,78 @@
+"""The janitor's commands: what the rig asked to be run should it die before it could do so itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.redact import know_secret, mask
+
+WITHIN_S = 5.0
+OUTPUT_READ = 16_384
+"""Bytes of a command's output that are kept."""
+
+
+@dataclass(frozen=True)
+class Undo:
+    """One command, with its whole environment; both may hold secrets, so they are never written to a file."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(repr=False)
+    secrets: Sequence[str] = field(default=(), repr=False)
+
+
+def run_undos(undos: Sequence[Undo], within_s: float = WITHIN_S) -> list[str]:
+    """Run these side by side, each for at most ``within_s``; return a sentence about each, secrets masked.
+
+    Their output is printed (the janitor's output is its log), masked likewise.
+    """
+    said = [""] * len(undos)
+
+    def one(number: int, undo: Undo) -> None:
+        said[number] = _run(undo, within_s)
+
+    threads = [threading.Thread(target=one, args=each, daemon=True) for each in enumerate(undos)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(within_s + 1)
+    return [text or "a command did not come back" for text in said]
+
+
+def _run(undo: Undo, within_s: float) -> str:
+    know_secret(*undo.secrets)
+    words = mask(" ".join(undo.argv))[:200]
+    try:
+        process = subprocess.Popen(
+            list(undo.argv), env=dict(undo.env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    except OSError as refused:
+        return f"could not run `{words}`: {refused.strerror}"
+    reading = threading.Thread(target=_print, args=(process, words), daemon=True)
+    reading.start()  # not communicate(): what the command leaves running may hold its output open for good
+    try:
+        code = process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return f"`{words}` took longer than {within_s:g} s and was killed"
+    reading.join(0.2)
+    return f"ran `{words}`: exit {code}"
+
+
+def _print(process: subprocess.Popen[bytes], words: str) -> None:
+    assert process.stdout is not None
+    kept = 0
+    print(f"$ {words}", flush=True)
+    with process.stdout as lines:
+        for line in lines:  # whole lines: a secret is never cut in two, so that its halves would pass the mask
+            if kept < OUTPUT_READ:
+                print(mask(line.decode(errors="replace")).rstrip("\n"), flush=True)
+            kept += len(line)
