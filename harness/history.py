@@ -21,12 +21,16 @@ from harness import frames as fr
 from harness.clock import now_ns
 from harness.errors import CorruptRun
 from harness.redact import mask
+from harness.spare import append
 
 E = TypeVar("E", bound=ev.Event)
 
 
 class Recorder:
-    """Appends this process's events and frames; every call is one write, so SIGKILL loses nothing that returned."""
+    """Appends this process's events and frames; every call is one write, so SIGKILL loses nothing that returned.
+
+    A full disk raises nothing here (``harness/spare.py``): it costs the run's last records, and the rig ends the run.
+    """
 
     def __init__(self, run_dir: Path, run: str, proc: str) -> None:
         """Open (creating) the two files of ``proc`` below ``run_dir``."""
@@ -36,13 +40,13 @@ class Recorder:
             (run_dir / name).mkdir(parents=True, exist_ok=True)
         self._events = os.open(run_dir / "events" / f"{proc}.jsonl", flags, 0o644)
         self._frames_path = run_dir / "frames" / f"{proc}.bin"
-        self._frames = -1
+        self._frames, self._begun = -1, False
 
     def emit(self, event: ev.Event, *, t_ns: int | None = None) -> None:
         """Append one event, stamped now (or ``t_ns``), with its secrets masked."""
         stamped = msgspec.structs.replace(event, t_ns=t_ns or event.t_ns or now_ns(), run=self.run, proc=self.proc)
         line = mask(ev.encode(stamped).decode())
-        _write_all(self._events, line.encode())
+        append(self._events, line.encode(), self.run_dir)
 
     def frames(
         self, hop: fr.Hop, speaker: int | NDArray[np.uint16], index: NDArray[np.uint32],
@@ -53,9 +57,10 @@ class Recorder:
             return
         if self._frames < 0:
             self._frames = os.open(self._frames_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            if os.fstat(self._frames).st_size == 0:
-                _write_all(self._frames, fr.MAGIC)
-        _write_all(self._frames, fr.records(t_ns or now_ns(), hop, speaker, index, flags).tobytes())
+        if not self._begun:
+            self._begun = os.fstat(self._frames).st_size > 0 or append(self._frames, fr.MAGIC, self.run_dir)
+        if self._begun:  # else the disk is full, and a record without a header could not be read
+            append(self._frames, fr.records(t_ns or now_ns(), hop, speaker, index, flags).tobytes(), self.run_dir)
 
     def close(self) -> None:
         """Close both files."""
@@ -63,12 +68,6 @@ class Recorder:
         if self._frames >= 0:
             os.close(self._frames)
             self._frames = -1
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 @dataclass(frozen=True, eq=False)

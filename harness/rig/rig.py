@@ -43,7 +43,7 @@ from harness.rig.scene import RigScene
 from harness.rig.settings_file import run_started, write_settings
 from harness.rig.stack import Stack
 from harness.rig.standing import Hold, Standing
-from harness.rig.watching import STORY_WITHIN_S, watch_our_own, watching
+from harness.rig.watching import watch_our_own, watching, why_it_ended
 from harness.run_lease import RunLease
 from harness.settings import settings
 from harness.story import ScenarioInfo
@@ -180,7 +180,7 @@ class Rig:
             machine = isinstance(error, HarnessError) and not isinstance(error, system_died)
             said = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             if self._limit is not None and self._limit.expired():
-                said = f"the story took longer than {STORY_WITHIN_S:.0f} s"
+                said, machine = why_it_ended(self.run_dir)
             self.recorder.emit(ev.StoryRaised(error=said, machine=machine))
         problem = await self._taken_down(self._story)
         if self.options.keep and problem is None and (error is None or isinstance(error, Inconclusive)):
@@ -201,7 +201,10 @@ class Rig:
         try:
             await steps.aclose()
         except BaseException as raised:  # noqa: BLE001  recorded first; whoever asked raises it again
-            self.recorder.emit(ev.StoryRaised(error=f"teardown: {type(raised).__name__}: {raised}"))
+            said, machine = f"{type(raised).__name__}: {raised}", False
+            if self._limit is not None and self._limit.expired():
+                said, machine = why_it_ended(self.run_dir)
+            self.recorder.emit(ev.StoryRaised(error=f"teardown: {said}", machine=machine))
             self.left.append(f"the teardown raised {type(raised).__name__}: {raised}")
             return raised
         return None

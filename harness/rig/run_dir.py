@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.clock import utc_stamp
 from harness.errors import MachineError
+from harness.spare import give_up_spare, keep_spare
 
 LOCK = "lock"
 
@@ -70,13 +71,15 @@ class RunDir:
                 (path / part).mkdir(exist_ok=True)
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(lock, fcntl.LOCK_EX)
+            keep_spare(path)
             _point_latest(folder, path)
         except OSError as error:
             raise _unwritable(runs, error) from error
         return cls(path.resolve(), f"{folder.name}-{path.name}-{os.getpid()}", lock)
 
     def close(self) -> None:
-        """Give the lock back: the run is over."""
+        """Give lock and spare space back: the run is over."""
+        give_up_spare(self.path)
         os.close(self._lock)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from harness import events as ev
 from harness.control import Puppet, watch_lag
+from harness.errors import MachineError
 from harness.history import Recorder
 from harness.rig.health import watch_health
 from harness.rig.stack import Stack
+from harness.spare import spare_is_gone
 
 LOOK_AT_OURS_EVERY_S = 0.2
 STORY_WITHIN_S = 240.0
@@ -45,7 +48,26 @@ async def watching(
         tasks = [group.create_task(one) for one in along]
         try:
             async with asyncio.timeout(STORY_WITHIN_S) as limit:
+                tasks.append(group.create_task(_end_when_full(stack.run_dir, limit)))
                 yield limit
         finally:
             for task in tasks:
                 task.cancel()
+
+
+async def _end_when_full(run_dir: Path, limit: asyncio.Timeout) -> None:
+    """End the story at once when the disk is full; the rig then says so."""
+    while not spare_is_gone(run_dir):
+        await asyncio.sleep(LOOK_AT_OURS_EVERY_S)
+    limit.reschedule(asyncio.get_running_loop().time())
+
+
+def why_it_ended(run_dir: Path) -> tuple[str, bool]:
+    """Say why the story's time was over, and whether that is the machine's fault."""
+    if not spare_is_gone(run_dir):
+        return f"the story took longer than {STORY_WITHIN_S:.0f} s", False
+    full = MachineError(
+        f"space on the disk of {run_dir}", "it is full, so what happened could not be recorded any more",
+        "free space there, or use --runs",
+    )  # fmt: skip
+    return str(full), True

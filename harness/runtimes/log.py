@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.events import LogLine
 from harness.history import Recorder
 from harness.redact import mask
+from harness.spare import append
 
 LINE_BYTES = 64 * 1024
 """A longer line is cut here."""
@@ -51,7 +52,7 @@ class Log:
     def listen(self, pipe: int, pid: int) -> None:
         """Read ``pipe`` (and own it) from now on; a log that was there gets a line saying that ``pid`` goes on."""
         if self._from:
-            os.write(self._file, f"--- started again, pid {pid}\n".encode())
+            append(self._file, f"--- started again, pid {pid}\n".encode(), self._recorder.run_dir)
             self._line += 1
             self._from = os.fstat(self._file).st_size
         self._pipe = pipe
@@ -126,7 +127,7 @@ class Log:
     def _write(self, lines: list[bytes]) -> None:
         texts = [_clean(line) for line in lines]
         # The file first: what an event or a callback tells of can then be looked up.
-        _write_all(self._file, "".join(text + "\n" for text in texts).encode())
+        append(self._file, "".join(text + "\n" for text in texts).encode(), self._recorder.run_dir)
         for text in texts:
             self._line += 1
             self._tail.append(text)
@@ -139,9 +140,3 @@ class Log:
 def _clean(line: bytes) -> str:
     text = line[:LINE_BYTES].decode("utf-8", "replace").rstrip("\r")
     return mask(_COLOUR.sub("", text)) + (CUT if len(line) > LINE_BYTES else "")
-
-
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
