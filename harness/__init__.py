@@ -12,6 +12,8 @@ if TYPE_CHECKING:
         ForceQuit,
         Kill,
         Landed,
+        NetDisconnect,
+        NetDrop,
         Pause,
         PlantSession,
         Restart,
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
     from harness.story import scenario
 
 __all__ = [
-    "Down", "Fault", "FaultDidNotLand", "ForceQuit", "GuaranteeBroken", "Inconclusive", "Kill", "Landed", "Pause",
-    "PlantSession", "Restart", "Rig", "SocketClosed", "SocketDropped", "Terminate", "Vanish", "alive", "bounded_loss",
-    "clean", "honest", "intact", "ordered", "resumes", "scenario", "unique",
+    "Down", "Fault", "FaultDidNotLand", "ForceQuit", "GuaranteeBroken", "Inconclusive", "Kill", "Landed",
+    "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Restart", "Rig", "SocketClosed", "SocketDropped", "Terminate",
+    "Vanish", "alive", "bounded_loss", "clean", "honest", "intact", "ordered", "resumes", "scenario", "unique",
 ]  # fmt: skip
 
 _HOMES = {
@@ -38,6 +40,8 @@ _HOMES = {
         "ForceQuit",
         "Kill",
         "Landed",
+        "NetDisconnect",
+        "NetDrop",
         "Pause",
         "PlantSession",
         "Restart",

@@ -5,11 +5,12 @@ Held faults are entered with ``async with r.fault(...)``, one-shot faults (and h
 """
 
 from harness.faults.base import Fault, Landed, Scene
+from harness.faults.network import NetDisconnect, NetDrop
 from harness.faults.phone import ForceQuit, SocketClosed, SocketDropped
 from harness.faults.process import Down, Kill, Pause, Restart, Terminate, Vanish
 from harness.faults.session import PlantSession
 
 __all__ = [
-    "Down", "Fault", "ForceQuit", "Kill", "Landed", "Pause", "PlantSession", "Restart", "Scene", "SocketClosed",
-    "SocketDropped", "Terminate", "Vanish",
+    "Down", "Fault", "ForceQuit", "Kill", "Landed", "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Restart",
+    "Scene", "SocketClosed", "SocketDropped", "Terminate", "Vanish",
 ]  # fmt: skip

@@ -22,6 +22,8 @@ class Injector:
         self.recorder = recorder
         self.landed_ns = 0
         """When the last fault had landed: a socket that opened before, while it was landing, anchors nothing."""
+        self.healed_ns = 0
+        """When the last fault was healed."""
         self._numbers = 0
 
     async def inject(self, fault: Fault, scene: Scene) -> int:
@@ -53,6 +55,7 @@ class Injector:
         """
         self.recorder.emit(ev.Healing(number=number))
         proof = await self._proven(number, fault, fault.heal(scene))
+        self.healed_ns = now_ns()
         self.recorder.emit(ev.Healed(number=number, fault=str(fault), proof=proof))
 
     async def _proven(self, number: int, fault: Fault, doing: Coroutine[Any, Any, T]) -> T:

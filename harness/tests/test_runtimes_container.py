@@ -1,12 +1,7 @@
 """Containers without an engine: what is asked of it, and what becomes of its answers."""
 
 import asyncio
-import ipaddress
 import json
-import queue
-import socket
-import subprocess
-import sys
 import threading
 from typing import Any
 
@@ -16,94 +11,37 @@ import pytest
 from harness import events as ev
 from harness.errors import ComponentError, FaultDidNotLand, FaultNotSupported, HarnessError, MachineError, StartFailed
 from harness.history import History, Recorder
-from harness.janitor.__main__ import end_sweep, listen
 from harness.redact import know_secret
+from harness.remains import Remain, read_remains
 from harness.rig import stack as rig_stack
-from harness.runtimes import Killable, Loggable, Pausable, Running, Stoppable
-from harness.runtimes.container import containers, engine, running
-from harness.runtimes.container.engine import Engine, RunNetwork
-from harness.runtimes.container.running import ContainerRunning
-from harness.runtimes.log import Log
+from harness.runtimes import (
+    Detachable,
+    Droppable,
+    Killable,
+    Loggable,
+    Pausable,
+    Restartable,
+    Running,
+    Stoppable,
+)
+from harness.runtimes.container import containers
+from harness.runtimes.container.engine import Engine
 from harness.system import Component, Places, load_system, resolve
-
-SUBNET = ipaddress.IPv4Network("172.31.7.0/24")
-NETWORK = RunNetwork("aftershock-run-1", SUBNET, "172.31.7.1", "br-0123456789ab")
-
-
-class MadeUpContainer:
-    """A container as docker-py shows it; ``deaf`` ignores signals."""
-
-    short_id = "c0ffee123456"
-    name = "made-up"
-
-    def __init__(self, *, deaf=False, frozen=False):
-        self.attrs = {"State": {"Pid": 4711, "Status": "running", "OOMKilled": False}}
-        self.deaf, self.frozen = deaf, frozen
-        self.lines: queue.Queue[bytes | None] = queue.Queue()
-        self.status: queue.Queue[Any] = queue.Queue()
-        self.asked = []
-
-    def ends(self, status, **state):
-        self.attrs["State"] |= state
-        self.lines.put(None)
-        self.status.put(status)
-
-    def kill(self, signal):
-        self.asked.append(signal)
-        if not self.deaf:
-            self.ends(137)
-
-    def stop(self, timeout):
-        self.asked.append(f"stop {timeout}")
-        self.ends(137 if self.deaf else 0)
-
-    def pause(self):
-        if not self.frozen:
-            self.attrs["State"]["Status"] = "paused"
-
-    def unpause(self):
-        self.attrs["State"]["Status"] = "running"
-
-    def reload(self):
-        pass
-
-    def logs(self, **_):
-        return (line for line in iter(self.lines.get, None))
-
-    def wait(self, **_):
-        status = self.status.get()
-        if isinstance(status, Exception):
-            raise status
-        return {"StatusCode": status}
+from harness.system.values import Limits
+from harness.tests.container_world import NETWORK, SUBNET, MadeUpEngine, running_containers
 
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     """Give a maker of running made-up containers; what it made ends with the test."""
-    monkeypatch.setattr(running, "IGNORED_AFTER_S", 0.1)
-    recorder = Recorder(tmp_path, "run-1", "rig")
-    every = []
-
-    def make(**how):
-        container: Any = MadeUpContainer(**how)
-        log = Log(tmp_path / "logs" / "bridge.log", "bridge", recorder=recorder, all_events=True)
-        one: Any = ContainerRunning(Component("bridge"), container, log, {"image": "x:1"}, asyncio.to_thread)
-        one.exits = []
-        one.watch(None, lambda ended: one.exits.append(ended.log_path.read_text()))
-        every.append((one, container))
-        return one, container
-
-    yield make
-    for one, container in every:
-        if one.alive():
-            container.ends(0)
-        one.join(1)
-    recorder.close()
+    with running_containers(tmp_path, monkeypatch) as make:
+        yield make
 
 
 async def test_a_container_has_every_capability(made):
     one, _ = made()
-    for capability in (Running, Killable, Pausable, Stoppable, Loggable):
+    every = (Running, Killable, Pausable, Stoppable, Loggable, Restartable, Detachable, Droppable)
+    for capability in every:
         assert isinstance(one, capability)
 
 
@@ -142,7 +80,7 @@ async def test_stop_says_how_it_went_and_may_be_repeated(made):
     one, container = made(deaf=True)
     assert await one.stop(1.2) == "container c0ffee123456 (pid 4711) exited 137 after 2 s to end by itself"
     assert container.asked == ["stop 2"]
-    assert "had exited 137" in await one.stop(1)
+    assert "it exited 137 before" in await one.stop(1)
 
 
 async def test_a_container_that_outlives_stop_is_an_error(made):
@@ -161,19 +99,66 @@ async def test_freezing_is_proven_by_the_engine(made):
         await stubborn.pause()
 
 
-async def test_want_of_memory_is_the_machines_doing(made):
+async def test_a_restart_is_proven_by_another_pid(made):
     one, container = made()
+    assert await one.restart() == "container c0ffee123456: pid 4711 exited 143, then pid 4712 was started"
+    assert container.asked == ["restart 5"]
+    assert one.by_us
+    stubborn, _ = made(keeps=4711)
+    with pytest.raises(FaultDidNotLand, match="its pid is 4711, and was 4711"):
+        await stubborn.restart()
+
+
+async def test_a_restart_that_ends_nothing_did_not_land(made):
+    one, container = made()
+    container.restart = lambda timeout: None
+    with pytest.raises(FaultDidNotLand, match="docker restart of bridge did not end pid 4711"):
+        await one.restart()
+    assert not one.by_us
+
+
+SMALL = Component("bridge", limits=Limits(memory_mb=64, cpus=0.5))
+
+
+async def test_want_of_memory_is_the_machines_doing(made):
+    one, container = made(SMALL)
     container.ends(137, OOMKilled=True)
-    assert await one.wait_exit() == "exited 137, killed for want of memory"
+    assert await one.wait_exit() == (
+        "exited 137, killed for want of memory (limit 64 MiB); raise bridge.limits.memory_mb"
+    )
     assert one.by_machine
     assert not one.by_us
 
 
-async def test_a_dead_engine_is_an_end_of_unknown_kind(made):
+async def test_want_of_memory_without_a_limit_is_the_whole_machines(made):
+    one, container = made()
+    container.ends(1, OOMKilled=True)
+    assert await one.wait_exit() == (
+        "exited 1, after something in it was killed for want of memory (it has no limit of its own); "
+        "free memory on this machine"
+    )
+
+
+async def test_a_kill_of_ours_is_ours_though_a_child_had_starved_before(made):
+    one, container = made(SMALL)
+    container.attrs["State"]["OOMKilled"] = True
+    await one.kill()
+    assert (one.exit_text(), one.by_machine) == ("exited 137", False)
+
+
+async def test_a_dead_engine_is_an_end_of_unknown_kind_and_nobodys_fault(made):
     one, container = made()
     container.lines.put(None)
     container.status.put(docker.errors.DockerException("connection aborted"))
-    assert await one.wait_exit() == "was lost sight of (connection aborted)"
+    assert await one.wait_exit() == "was lost sight of, for the Docker engine is gone (connection aborted)"
+    assert (one.by_machine, one.by_us) == (True, False)
+
+
+def test_limits_are_the_engines_and_leave_no_swap():
+    assert containers._limits(SMALL) == {
+        "mem_limit": 64 * 1024 * 1024, "memswap_limit": 64 * 1024 * 1024, "nano_cpus": 500_000_000
+    }  # fmt: skip
+    assert containers._limits(Component("bridge")) == {}
 
 
 async def test_the_log_is_whole_and_masked_before_the_exit_is_told(made, tmp_path):
@@ -228,7 +213,7 @@ def test_a_subnet_lost_to_another_run_is_tried_again(bare_engine):
 def test_no_addresses_left_is_a_sentence(bare_engine):
     one, answers, wanted = bare_engine
     answers.append(api_error("could not find an available, non-overlapping IPv4 address pool"))
-    with pytest.raises(MachineError, match="non-overlapping IPv4 address pool; end other runs"):
+    with pytest.raises(MachineError, match="IPv4 address pool; `aftershock clean` removes"):
         one.make_network("run-1")
     assert len(wanted) == 1
 
@@ -241,25 +226,6 @@ def test_a_failed_build_ends_with_its_last_lines(monkeypatch):
     with pytest.raises(MachineError, match=r"docker/bridge/Dockerfile; saw .*Collecting grpcio / pip returned 1"):
         one.build("b:1", b"", "docker/bridge/Dockerfile", version="1", labels={}, say=said.append)
     assert said == ["image b:1: Step 1/2 : FROM x"]
-
-
-def test_a_sweep_goes_on_until_nothing_more_turns_up(monkeypatch):
-    finds = [["container a"], [], ["container b", "network n"]]
-
-    class Dying:
-        def remove_all(self, run):
-            return finds.pop(0) if finds else []
-
-        def left_of(self, run):
-            return ["network n"]
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr(engine, "Engine", Dying)
-    monkeypatch.setattr(engine, "QUIET_S", 0.05)
-    monkeypatch.setattr(engine, "ROUND_S", 0.01)
-    assert engine.sweep("run-1") == ["container a", "container b", "STILL THERE: network n"]
 
 
 # -- a run's containers ------------------------------------------------------------------------------------------------
@@ -285,40 +251,55 @@ async def test_a_start_that_the_engine_refuses_is_said_in_its_words(fleet, monke
     await fleet.close()
 
 
-async def test_what_stays_after_teardown_is_named(fleet, monkeypatch):
-    class Stuck:
-        def remove_all(self, run):
-            return []
+async def test_everything_of_the_run_is_removed(fleet):
+    fleet._engine = one = MadeUpEngine("a", "b", "the-network")
+    await fleet.close()
+    assert (one.held, one.order[-1]) == ([], "closed")
+    assert read_remains(fleet.run_dir) == []
 
-        def left_of(self, run):
-            return ["network aftershock-run-1"]
 
-        def close(self):
-            pass
-
-    fleet._engine = Stuck()
-    with pytest.raises(HarnessError, match="left over after teardown: network aftershock-run-1"):
+async def test_what_stays_after_teardown_is_named_and_listed(fleet):
+    fleet._engine = MadeUpEngine("a", "the-network", stuck=["the-network"])
+    with pytest.raises(HarnessError, match="left over after teardown: network the-network"):
         await fleet.close()
+    assert read_remains(fleet.run_dir) == [Remain("network", "the-network", "id-of-the-network")]
+
+
+async def test_a_dead_engine_ends_the_teardown_with_a_list_of_all_that_was_made(fleet, made):
+    one, container = made()
+    fleet._running, fleet._made, fleet._wrapped = [one], {"bridge": container}, {"bridge": Any}
+    fleet._engine = MadeUpEngine(gone="connection refused")
+    fleet._let_go = lambda engine, within_s: engine.close()
+    with pytest.raises(
+        HarnessError, match=r"left over .*aftershock-run-1-bridge.*engine is gone \(connection refused\)"
+    ):
+        await asyncio.wait_for(fleet.close(), 5)
+    assert read_remains(fleet.run_dir) == [
+        Remain("container", "aftershock-run-1-bridge", container.id),
+        Remain("network", NETWORK.name, NETWORK.id),
+    ]
+    assert one.exit_text() == "was lost sight of, for the Docker engine is gone"
+
+
+async def test_a_call_that_hangs_does_not_hold_up_a_teardown_without_an_engine(fleet):
+    go = threading.Event()
+    task = asyncio.create_task(fleet.call(lambda: go.wait(5)))
+    await asyncio.sleep(0)
+    fleet._engine = MadeUpEngine(gone="no answer")
+    with pytest.raises(HarnessError, match="no answer"):
+        await asyncio.wait_for(fleet.close(), 1)
+    go.set()
+    await task
 
 
 async def test_close_waits_for_a_start_that_was_cancelled(fleet):
-    go, order = threading.Event(), []
+    go = threading.Event()
+    fleet._engine = one = MadeUpEngine()
 
     def slow():
         go.wait(5)
-        order.append("started")
+        one.order.append("started")
 
-    class Told:
-        def remove_all(self, run):
-            order.append("removed")
-            return []
-
-        left_of = remove_all
-
-        def close(self):
-            pass
-
-    fleet._engine = Told()
     task = asyncio.create_task(fleet.call(slow))
     await asyncio.sleep(0)
     task.cancel()
@@ -326,7 +307,29 @@ async def test_close_waits_for_a_start_that_was_cancelled(fleet):
     await asyncio.sleep(0.02)
     go.set()
     await closing
-    assert order[0] == "started"
+    assert one.order[0] == "started"
+
+
+async def test_a_part_that_somebody_restarted_is_taken_over_not_started(fleet):
+    asked = []
+
+    class Restarted:
+        def __init__(self):
+            self.attrs = {"State": {"Running": True, "FinishedAt": "2026-01-31T12:00:00.5Z", "Pid": 12}}
+
+        def reload(self):
+            asked.append("reload")
+
+        def start(self):
+            asked.append("start")
+            self.attrs["State"]["Running"] = True
+
+    one: Any = Restarted()
+    assert containers._again(one) == (one, 1769860800.5)
+    assert asked == ["reload"]
+    one.attrs["State"]["Running"] = False
+    containers._again(one)
+    assert asked == ["reload", "reload", "start", "reload"]
 
 
 # -- where everything is -----------------------------------------------------------------------------------------------
@@ -358,7 +361,7 @@ async def test_who_dials_from_a_container_finds_the_front_on_the_gateway(tmp_pat
 
 async def test_livekit_on_this_machine_sends_media_where_a_container_gets_it(tmp_path):
     one = stack_of(tmp_path, "bridge.image=theirs:1")
-    config = json.loads(one._livekit_config().read_text())
+    config = json.loads(one.livekit_config().read_text())
     assert config["rtc"]["node_ip"] == "172.31.7.1"
     assert config["rtc"]["interfaces"] == {"includes": ["br-0123456789ab"]}
     assert config["bind_addresses"] == [one.host]
@@ -368,7 +371,7 @@ async def test_livekit_on_this_machine_sends_media_where_a_container_gets_it(tmp
 
 async def test_livekit_in_a_container_finds_its_configuration_there(tmp_path):
     one = stack_of(tmp_path, "livekit.image=theirs:1")
-    path = one._livekit_config()
+    path = one.livekit_config()
     config = json.loads(path.read_text())
     assert (config["rtc"]["node_ip"], config["bind_addresses"]) == ("172.31.7.10", ["0.0.0.0"])
     assert "interfaces" not in config["rtc"]
@@ -387,7 +390,7 @@ async def test_without_containers_nothing_changes(tmp_path):
     one = stack_of(tmp_path)
     assert one.media_host == "127.0.0.1"
     assert {host for host, _ in one.fronts.values()} == {one.host}
-    assert json.loads(one._livekit_config().read_text())["rtc"]["interfaces"] == {"includes": ["lo"]}
+    assert json.loads(one.livekit_config().read_text())["rtc"]["interfaces"] == {"includes": ["lo"]}
     await one.stop()
     one.recorder.close()
 
@@ -398,25 +401,3 @@ def test_one_error_of_side_by_side_work_is_raised_bare():
         raise BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [failed])])
     with pytest.raises(ExceptionGroup), rig_stack.bare_errors():
         raise ExceptionGroup("two", [failed, ValueError("a bug")])
-
-
-# -- the janitor -------------------------------------------------------------------------------------------------------
-
-
-def test_the_janitor_is_told_of_containers():
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.sendall(b"containers\nown 12 345\n")
-        ours.close()
-        named = listen(theirs)
-    assert named is not None
-    assert (named.containers, named.processes) == (True, {12: 345})
-
-
-def sweep_that(code):
-    return subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-
-def test_what_a_sweep_did_becomes_a_sentence():
-    assert end_sweep(sweep_that("print('[\"container a\"]')")).endswith("of this run: container a")
-    assert "could not remove containers" in end_sweep(sweep_that("raise SystemExit(3)"))

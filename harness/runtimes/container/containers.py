@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -15,16 +16,21 @@ from docker.types.containers import LogConfig
 from docker.types.networks import EndpointConfig
 from testcontainers.core.container import DockerContainer
 
-from harness.errors import HarnessError, StartFailed
+from harness import events as ev
+from harness.errors import HarnessError, MachineError, StartFailed
 from harness.history import Recorder
+from harness.remains import Remain, add_remains
 from harness.runtimes.capabilities import Running
-from harness.runtimes.container.engine import ENGINE_ERRORS, PART_LABEL, RUN_LABEL, Engine, RunNetwork, why
+from harness.runtimes.container.engine import ENGINE_ERRORS, PART_LABEL, Engine, RunNetwork, run_labels, why
+from harness.runtimes.container.happenings import Happenings
 from harness.runtimes.container.running import ContainerRunning
+from harness.runtimes.container.sweeping import labelled, remove
 from harness.runtimes.log import Log
 from harness.system import Component, Resolved
 
 THREADS = 8
 THREADS_END_WITHIN_S = 3.0
+MIB = 1024 * 1024
 
 T = TypeVar("T")
 
@@ -45,13 +51,20 @@ class Containers:
         self._network: RunNetwork | None = None
         self._images: dict[str, str] = {}
         self._wrapped: dict[str, DockerContainer] = {}
+        self._made: dict[str, Container] = {}
         self._running: list[ContainerRunning] = []
+        self._happenings: Happenings | None = None
 
     @property
     def network(self) -> RunNetwork:
         """The run's network."""
         assert self._network is not None, "not open"
         return self._network
+
+    @property
+    def interface(self) -> str:
+        """This machine's interface to the run's network; empty when there is none yet."""
+        return self._network.interface if self._network is not None else ""
 
     def address(self, name: str) -> str:
         """Return the fixed IPv4 address of a part."""
@@ -69,7 +82,17 @@ class Containers:
         """
         self._images = dict(images)
         self._engine = engine = await self.call(Engine)
-        self._network = await self.call(lambda: engine.make_network(self.run))
+        self._network = network = await self.call(lambda: engine.make_network(self.run))
+        loop = asyncio.get_running_loop()
+
+        def tell(event: ev.Event) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is over, so nobody wants to know
+                loop.call_soon_threadsafe(self._recorder.emit, event)
+
+        try:
+            self._happenings = await self.call(lambda: Happenings(engine, self.run, network.name, tell))
+        except ENGINE_ERRORS as refused:
+            raise MachineError("a Docker engine that tells its events", why(refused), "look at `docker info`") from None
 
     async def start(
         self,
@@ -84,7 +107,7 @@ class Containers:
         Raises:
             StartFailed: the engine cannot start it; the sentence is the engine's.
         """
-        name, before = component.name, self._wrapped.get(component.name)
+        name, before = component.name, self._made.get(component.name)
         try:
             if before is None:
                 container, since = await self.call(lambda: self._make(component, resolved)), None
@@ -95,7 +118,9 @@ class Containers:
             raise StartFailed(name, f"the engine cannot start the image {self._images[name]}: {why(refused)}") from None
         path = self.run_dir / "logs" / f"{name}.log"
         log = Log(path, name, recorder=self._recorder, all_events=component.events, alarm=alarm)
-        running = ContainerRunning(component, container, log, facts, self.call)
+        running = ContainerRunning(
+            component, container, log, facts, self.call, network=self.network, address=self.address(name)
+        )
         running.watch(since, on_exit)
         self._running.append(running)
         return running
@@ -110,15 +135,17 @@ class Containers:
         if resolved.argv:
             wrapped.with_command(list(resolved.argv))
         wrapped.with_kwargs(
-            labels={RUN_LABEL: self.run, PART_LABEL: name}, network=network.name,
+            labels={**run_labels(self.run), PART_LABEL: name}, network=network.name, **_limits(component),
             networking_config={network.name: endpoint}, use_config_proxy=False,
             # The one log driver that every engine has and whose log can be read back.
             log_config=LogConfig(type=LogConfig.types.JSON),
         )  # fmt: skip
         self._wrapped[name] = wrapped
         wrapped.start()
-        container: Container = wrapped.get_wrapped_container()
-        container.reload()
+        # What is asked of it from now on has a shorter limit than making it.
+        assert self._engine is not None, "not open"
+        container: Container = self._engine.quick.containers.get(wrapped.get_wrapped_container().id)
+        self._made[name] = container
         return container
 
     def _facts(self, name: str) -> dict[str, str]:
@@ -126,43 +153,81 @@ class Containers:
         return self._engine.image_facts(self._images[name]) or {}
 
     async def close(self) -> None:
-        """Remove containers and network; raise when something stays.
+        """Remove containers and network; what stays is listed in ``remains.json`` too. Bounded when the engine is gone.
 
         Raises:
-            HarnessError: what is left, by name, or that the engine does not answer any more.
+            HarnessError: what is left, by name.
         """
         for running in self._running:
             running.by_us = running.by_us or running.alive()
+        engine = self._engine
+        gone = await asyncio.to_thread(engine.silent) if engine is not None else None
         # A start that was cancelled may still be on its way: only after it, everything can be found.
-        await asyncio.to_thread(self._pool.shutdown, wait=True)
-        if self._engine is None:
+        await asyncio.to_thread(self._pool.shutdown, wait=gone is None, cancel_futures=gone is not None)
+        if engine is None:
             return
-        left = await asyncio.to_thread(self._remove, self._engine)
-        if left:
-            raise HarnessError(f"left over after teardown: {', '.join(left)}")
+        left: list[Remain] = []
+        if gone is None:
+            left, gone = await asyncio.to_thread(self._remove, engine)
+        await asyncio.to_thread(self._let_go, engine, within_s=0.0 if gone else THREADS_END_WITHIN_S)
         for running in self._running:
+            if gone:
+                running.give_up()
             await running.wait_exit()
+        left = self._known() if gone else left
+        if left:
+            with contextlib.suppress(OSError):  # on a full disk the error that follows still names them
+                add_remains(self.run_dir, left)
+            reason = f"; the Docker engine is gone ({gone}), so `aftershock clean` once it answers" if gone else ""
+            raise HarnessError(f"left over after teardown: {', '.join(map(str, left))}{reason}")
 
-    def _remove(self, engine: Engine) -> list[str]:
+    def _remove(self, engine: Engine) -> tuple[list[Remain], str | None]:
+        """Return what is left, and why nobody knows."""
         try:
-            engine.remove_all(self.run)
-            left = engine.left_of(self.run)
+            remove(engine, labelled(engine, self.run))
+            return [one.remain() for one in labelled(engine, self.run)], None
         except ENGINE_ERRORS as refused:
-            return [f"perhaps every container of run {self.run}: {why(refused)}"]
+            return [], why(refused)
+
+    def _let_go(self, engine: Engine, within_s: float) -> None:
+        if self._happenings is not None:
+            self._happenings.close()
         for running in self._running:
-            running.join(THREADS_END_WITHIN_S)
+            running.join(within_s)
         for wrapped in self._wrapped.values():
             wrapped.get_docker_client().client.close()
         engine.close()
-        return left
+
+    def _known(self) -> list[Remain]:
+        """Return what was made and never seen removed."""
+        containers = [
+            Remain("container", f"aftershock-{self.run}-{name}", str(self._made[name].id) if name in self._made else "")
+            for name in self._wrapped
+        ]
+        network = self._network
+        return [*containers, *([Remain("network", network.name, network.id)] if network is not None else [])]
 
 
-def _again(wrapped: DockerContainer) -> tuple[Container, float]:
-    """Start a container that has ended; return it and when it had, for its log goes on from there."""
-    container: Container = wrapped.get_wrapped_container()
+def _limits(component: Component) -> dict[str, int]:
+    """Return the limits as docker-py takes them; swap would only hide that memory is short."""
+    found: dict[str, int] = {}
+    if component.limits.memory_mb:
+        size = int(component.limits.memory_mb * MIB)
+        found |= {"mem_limit": size, "memswap_limit": size}
+    if component.limits.cpus:
+        found["nano_cpus"] = int(component.limits.cpus * 1e9)
+    return found
+
+
+def _again(container: Container) -> tuple[Container, float]:
+    """Start a container that has ended, or take over what somebody has restarted.
+
+    Return it and when it had ended, for its log goes on from there.
+    """
     container.reload()
     # "2026-01-31T12:00:00.123456789Z", with as many digits as are not zero: as many as Python takes, and UTC.
     ended = datetime.fromisoformat(str(container.attrs["State"]["FinishedAt"])[:26].rstrip("Z")).replace(tzinfo=UTC)
-    container.start()
-    container.reload()
+    if not container.attrs["State"]["Running"]:
+        container.start()
+        container.reload()
     return container, ended.timestamp()
