@@ -56,8 +56,13 @@ class Scene(Protocol):
     def links_of(self, component: str) -> tuple[str, ...]:
         """Return the links that the component dials or is the target of."""
 
-    async def take_down(self, component: str, end: Callable[[Running], Awaitable[str]]) -> str:
-        """End the component with ``end`` (which returns its proof), then close the fronts of the links to it."""
+    async def take_down(
+        self, component: str, end: Callable[[Running], Awaitable[str]], *, fronts_first: bool = False
+    ) -> str:
+        """End the component with ``end`` (which returns its proof), then close the fronts of the links to it.
+
+        ``fronts_first``: the other way round, for what comes back before anybody could close a front.
+        """
 
     async def bring_up(self, component: str, *, before_fronts: Callable[[], Awaitable[None]] | None = None) -> str:
         """Start the component again; when it is ready and ``before_fronts`` is done, open the fronts; return proof."""

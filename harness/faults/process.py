@@ -8,7 +8,7 @@ from typing import cast
 from harness.clock import now_ns
 from harness.errors import FaultDidNotLand
 from harness.faults.base import Landed, Scene
-from harness.runtimes import Killable, Pausable, Running, Stoppable
+from harness.runtimes import Killable, Pausable, Restartable, Running, Stoppable
 
 GONE_WITHIN_S = 5.0
 """How long a politely stopped component has before SIGKILL, as ``docker stop`` does with its own grace."""
@@ -18,6 +18,10 @@ async def _kill(running: Running, signal: str) -> str:
     if signal == "TERM":
         return await cast("Stoppable", running).stop(GONE_WITHIN_S)
     return await cast("Killable", running).kill(signal)
+
+
+async def _restart(running: Running) -> str:
+    return await cast("Restartable", running).restart()
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,10 @@ class Terminate(Kill):
 
     signal: str = "TERM"
 
+    def missing(self, scene: Scene) -> str | None:
+        """It must be possible to ask the component to end."""
+        return scene.why_not(self.component, Stoppable)
+
 
 @dataclass(frozen=True)
 class Down(_ComponentFault):
@@ -88,10 +96,27 @@ class Down(_ComponentFault):
 
 @dataclass(frozen=True)
 class Restart(Down):
-    """The component goes and comes back after ``away_s``: by SIGTERM as a supervisor would, or by a signal."""
+    """The component goes and comes back after ``away_s``: by SIGTERM as a supervisor would, or by a signal.
+
+    Whoever can restart it in one go (``docker restart``, ``pm2 restart``) does so where nothing else is asked for.
+    """
 
     signal: str = "TERM"
     away_s: float = 0.0
+
+    def missing(self, scene: Scene) -> str | None:
+        """It must be possible to restart the component, or to end it."""
+        return None if self._in_one_go(scene) else super().missing(scene)
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Restart or end it; the proof is that what ran is gone. Nobody reaches what comes until it is healed."""
+        if not self._in_one_go(scene):
+            return await super().inject(scene)
+        return Landed(await scene.take_down(self.component, _restart, fronts_first=True))
+
+    def _in_one_go(self, scene: Scene) -> bool:
+        plain = self.signal == "TERM" and self.away_s == 0
+        return plain and scene.why_not(self.component, Restartable) is None
 
     async def heal(self, scene: Scene) -> str:
         """Let the time away pass, then start it again."""

@@ -12,11 +12,20 @@ from harness.history import Recorder
 from harness.links import Links
 from harness.rig.people import Person
 from harness.rig.stack import Stack
-from harness.runtimes import Running
+from harness.runtimes import Choosy, Running
 from harness.waiting import NotYet, until
 
 CLEANUP_WITHIN_S = 1.0
 """How long a bridge has to clean up after a dead cloud before a control's gate calls what is left a zombie."""
+CANNOT = {
+    "Killable": "it cannot be killed there",
+    "Stoppable": "it cannot be asked to end there",
+    "Pausable": "it cannot be paused there",
+    "Restartable": "nobody restarts it there in one go",
+    "Detachable": "it cannot be taken off its network there",
+    "Droppable": "its packets cannot be dropped there",
+}
+"""What a component that lacks a capability cannot do, for people."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,11 @@ class RigScene:
         for capability in capabilities:
             if not isinstance(running, capability):
                 runtime = self.stack.system.components[component].runtime
-                return f"{component} runs as {runtime} that are not {capability.__name__}"
+                cannot = CANNOT.get(capability.__name__, f"it is not {capability.__name__}")
+                return f"{component} runs as {runtime}: {cannot}"
+            why = running.why_not(capability) if isinstance(running, Choosy) else None
+            if why is not None:
+                return f"{component} {why}"
         return None
 
     def running(self, component: str) -> Running:
@@ -60,9 +73,11 @@ class RigScene:
         """Return the links that touch the component."""
         return self.stack.links_of(component)
 
-    async def take_down(self, component: str, end: Callable[[Running], Awaitable[str]]) -> str:
-        """End a component and close the fronts of the links to it."""
-        return await self.stack.take_down(component, end)
+    async def take_down(
+        self, component: str, end: Callable[[Running], Awaitable[str]], *, fronts_first: bool = False
+    ) -> str:
+        """End a component and close the fronts of the links to it; ``fronts_first``: it comes back by itself."""
+        return await self.stack.take_down(component, end, fronts_first=fronts_first)
 
     async def bring_up(self, component: str, *, before_fronts: Callable[[], Awaitable[None]] | None = None) -> str:
         """Start a component again; open the fronts when it is ready and ``before_fronts`` is done."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,27 +16,27 @@ from typing import TYPE_CHECKING
 
 from harness import events as ev
 from harness import livekit_server
-from harness.addresses import lease_loopback, lease_ports, probe_port
+from harness.addresses import lease_loopback, lease_ports
 from harness.clock import now_ns, seconds_between
 from harness.control import Puppet
 from harness.errors import DiedUnexpectedly, FaultDidNotLand, HarnessError, MachineError
 from harness.history import Recorder
+from harness.janitor import Janitor
 from harness.links import Links
 from harness.redact import know_secret
-from harness.rig.tested import facts_of
+from harness.rig import spawning
+from harness.rig.spawning import ANY_ADDRESS
 from harness.rooms import RoomKeys
-from harness.runtimes import Killable, Running, Stoppable, process
-from harness.runtimes.readiness import ready
+from harness.runtimes import Killable, Running, Stoppable
+from harness.runtimes.commands import Commands
 from harness.settings import scratch_dir
-from harness.system import Address, Component, Places, Resolved, System, made_secrets, resolve, uses
+from harness.system import Address, Component, System, made_secrets
 
 if TYPE_CHECKING:
     from harness.runtimes.container import Containers
 
 LIVEKIT = "livekit"
 MEDIA_PORT = "rtc"
-ANY_ADDRESS = "0.0.0.0"
-"""Where parts listen inside their containers."""
 ENDS_WITHIN_S = 2.0
 """How long a component has to end at teardown before it is killed."""
 
@@ -54,16 +53,23 @@ class Stack:
     say: Callable[[str], None]
     live: dict[str, Running] = field(default_factory=dict)
     """Component -> as it runs now (a dead one stays until it is started again)."""
+    commands: dict[str, Commands] = field(default_factory=dict)
+    """Component that the user's own commands run, or that others do -> what holds it."""
     planted: list[str] = field(default_factory=list)
     """Users of whom a story left a session in the bridge."""
     recorder_epoch_ns: int = 0
     """When frame 0 was spoken."""
+    janitor: Janitor | None = None
+    """Told of all that must be ended should the rig die; the rig sets it before ``start``."""
 
     def __post_init__(self) -> None:
         self.links = Links(self.run, self.run_dir)
         self.ears = Puppet("harness.ears", run=self.run, run_dir=self.run_dir, proc="ears")
         self._exit = AsyncExitStack()
         self.containers: Containers | None = None
+        self.host = self.interface = ""
+        self.ports: dict[str, dict[str, int]] = {}
+        self.fronts: dict[str, Address] = {}
         parts = self.system.components.values()
         self.in_containers = tuple(part.name for part in parts if part.runtime == "container")
         """The components that run as containers."""
@@ -100,6 +106,7 @@ class Stack:
         self.containers = Containers(self.run, self.run_dir, self.recorder, self.in_containers)
         self._exit.push_async_callback(self.containers.close)
         await self.containers.open(have)
+        self.interface = self.containers.network.interface
 
     def _plan(self) -> None:
         """Lease the run's address and ports, make its secrets, and fill in the places."""
@@ -111,11 +118,11 @@ class Stack:
         wanted += [("link", name) for name in self.system.links]
         leases = lease_ports(len(wanted))
         self._exit.callback(leases.close)
-        self.ports: dict[str, dict[str, int]] = {}
         for (owner, port), number in zip(wanted, leases.value, strict=True):
             self.ports.setdefault(owner, {})[port] = number
-        for name in self.in_containers:
-            self.ports[name] = dict(self.system.components[name].ports)
+        for name, part in self.system.components.items():
+            if part.runtime in {"container", "external"}:
+                self.ports[name] = dict(part.ports)
         secrets = made_secrets(self.system)
         know_secret(*(value for name, value in secrets.items() if not name.endswith(".key") or name != "livekit.key"))
         self.secrets = secrets
@@ -128,7 +135,7 @@ class Stack:
                 f"to make {self.scratch}", f"{error.strerror}", "free space there, or set TMPDIR"
             ) from error
         self._exit.callback(shutil.rmtree, self.scratch, ignore_errors=True)
-        self.fronts: dict[str, Address] = {
+        self.fronts = {
             name: (self.media_host if link.dialer in self.in_containers else self.host, self.ports["link"][name])
             for name, link in self.system.links.items()
         }
@@ -170,34 +177,10 @@ class Stack:
 
     async def start_component(self, name: str) -> str:
         """Start one component (again) and wait until it is ready; return its proof."""
-        component = self.system.components[name]
-        began = now_ns()
-        values = {**self.secrets, "python": sys.executable, "run.id": self.run, "run.dir": str(self.run_dir)}
-        values["scratch.dir"] = str(self.scratch)
-        facts: dict[str, str] = {}
-        if uses(component, "livekit.config"):
-            values["livekit.config"] = str(self._livekit_config())
-        if component.runtime == "process" and uses(component, "livekit.server"):
-            server = await livekit_server.find_or_build(self.livekit_path, self.say)
-            values["livekit.server"] = str(server.path)
-            facts = {"version": server.version, "sha256": server.sha256}
-        hosts = dict.fromkeys(self.system.components, self.host) | dict.fromkeys(self.in_containers, ANY_ADDRESS)
-        resolved = resolve(self.system, component, Places(self.fronts, hosts, self.ports, values))
-        addresses = {port: self.address(name, port) for port in component.tcp_ports()}
-        again = name in self.live
-        running = await self._spawn(component, resolved)
-        self.live[name] = running
-        self.recorder.emit(ev.ComponentStarted(component=name, identity=running.identity))
-        if not again:
-            facts |= await asyncio.to_thread(facts_of, component, resolved, self.system)
-            facts |= running.facts if component.runtime == "container" else {}
-            self.recorder.emit(ev.Tested(component=name, runtime=component.runtime, facts=facts))
-        await ready(component, addresses, running)
-        took_s = round(seconds_between(began, now_ns()), 3)
-        self.recorder.emit(ev.ComponentReady(component=name, took_s=took_s))
-        return f"{name} runs as {running.identity}, ready after {took_s:.2f} s"
+        return await spawning.start_component(self, name)
 
-    def _livekit_config(self) -> Path:
+    def livekit_config(self) -> Path:
+        """Write the configuration of the LiveKit server and return its path."""
         path = self.scratch / "livekit.yaml"
         inside = LIVEKIT in self.in_containers
         # Media must reach phones on this machine and a bridge that may be a container, whichever side LiveKit is on.
@@ -217,25 +200,8 @@ class Stack:
         path.chmod(0o644 if inside else 0o600)
         return path
 
-    async def _spawn(self, component: Component, resolved: Resolved) -> Running:
-        if component.runtime == "container":
-            assert self.containers is not None, "not started"
-            return await self.containers.start(component, resolved, alarm=self.system.alarm, on_exit=self._exited)
-        if component.runtime != "process":
-            raise MachineError(
-                f"{component.name} to run as a process or a container", f"a runtime {component.runtime!r}",
-                f"give it as {component.name}.process=... or {component.name}.image=...",
-            )  # fmt: skip
-        # Only our own parts are sure to listen at the run's address; others may bind every address, or another one.
-        host = self.host if component.ours else "0.0.0.0"
-        for port in component.ports:
-            probe_port(host, self.ports[component.name][port], "udp" if port in component.udp else "tcp")
-        return await process.start(
-            component, resolved, run=self.run, run_dir=self.run_dir, recorder=self.recorder, alarm=self.system.alarm,
-            on_exit=self._exited,
-        )  # fmt: skip
-
-    def _exited(self, running: Running) -> None:
+    def exited(self, running: Running) -> None:
+        """Record that a component has ended."""
         self.recorder.emit(
             ev.ComponentExited(
                 component=running.component.name, identity=running.identity, exit_text=running.exit_text() or "",
@@ -259,7 +225,8 @@ class Stack:
             raise ExceptionGroup("teardown", errors) if len(errors) > 1 else errors[0]
 
     async def _end_started(self, name: str, errors: list[Exception]) -> None:
-        if name in self.live:  # a dead one too: what it left behind of its tree ends with it
+        # A dead one too: what it left behind of its tree ends with it. And what commands began before they failed.
+        if name in self.live or name in self.commands:
             try:
                 await self.end(name)
             except Exception as error:  # noqa: BLE001  the rest must still be ended; all are raised by stop
@@ -267,6 +234,9 @@ class Stack:
 
     async def end(self, name: str) -> None:
         """End one component for good: asked first, then killed; LiveKit drains when asked, so it is killed."""
+        if name in self.commands:
+            await self.commands[name].close()
+            return
         running = self.live[name]
         if name == LIVEKIT and isinstance(running, Killable) and running.alive():
             await running.kill()
@@ -279,7 +249,18 @@ class Stack:
         """Return where a component or ear really listens (not a link's front)."""
         if self.containers is not None and owner in self.in_containers:
             return self.containers.address(owner), self.ports[owner][port]
-        return self.host, self.ports[owner][port]
+        part = self.system.components.get(owner)
+        host = self.host if part is None or part.external is None else part.external
+        return host, self.ports[owner][port]
+
+    def addresses(self, name: str) -> dict[str, Address]:
+        """Return where a component's TCP ports really are, by their names."""
+        return {port: self.address(name, port) for port in self.system.components[name].tcp_ports()}
+
+    def places(self) -> set[Address]:
+        """Return every address and port of this machine that the run was given (TCP or UDP); empty before the start."""
+        own = {(self.host, port) for ports in self.ports.values() for port in ports.values()}
+        return (own if self.host else set()) | set(self.fronts.values())
 
     @property
     def media_host(self) -> str:
@@ -294,8 +275,12 @@ class Stack:
         """Return the links that touch the component."""
         return tuple(n for n, link in self.system.links.items() if component in {link.target, link.dialer})
 
-    async def take_down(self, component: str, end: Callable[[Running], Awaitable[str]]) -> str:
+    async def take_down(
+        self, component: str, end: Callable[[Running], Awaitable[str]], *, fronts_first: bool = False
+    ) -> str:
         """End a component as a fault does, and close the fronts of the links to it.
+
+        ``fronts_first``: it comes back by itself, and nobody may reach it before ``bring_up``.
 
         Raises:
             FaultDidNotLand: it still lives.
@@ -303,12 +288,28 @@ class Stack:
         running = self.live[component]
         if not running.alive():
             raise DiedUnexpectedly(component, "it was dead before the fault", exit_text=running.exit_text() or "")
-        proof = await end(running)
-        for name in self.links_to(component):
-            await self.links.close_front(name)
+        fronts_first = fronts_first or self.system.components[component].supervised
+        if fronts_first:
+            await self._close_fronts(component)
+        try:
+            proof = await end(running)
+        except FaultDidNotLand:
+            if fronts_first:
+                await self._open_fronts(component)
+            raise
+        if not fronts_first:
+            await self._close_fronts(component)
         if running.alive():
             raise FaultDidNotLand(f"{component} ({running.identity}) still lives after: {proof}")
         return proof
+
+    async def _close_fronts(self, component: str) -> None:
+        for name in self.links_to(component):
+            await self.links.close_front(name)
+
+    async def _open_fronts(self, component: str) -> None:
+        for name in self.links_to(component):
+            await self.links.open_front(name)
 
     async def bring_up(self, component: str, before_fronts: Callable[[], Awaitable[None]] | None) -> str:
         """Start a component again; once it is ready, and ``before_fronts`` done, open the fronts of the links to it."""
@@ -316,8 +317,7 @@ class Stack:
         started = await self.start_component(component)
         if before_fronts is not None:
             await before_fronts()
-        for name in self.links_to(component):
-            await self.links.open_front(name)
+        await self._open_fronts(component)
         if self.live[component].identity == old:
             raise FaultDidNotLand(f"{component} still is {old} after its restart")
         return f"{started} (was {old})"

@@ -35,14 +35,20 @@ def _sha256(path: Path) -> str:
 
 
 def facts_of(component: Component, resolved: Resolved, system: System) -> dict[str, str]:
-    """Return the facts of a process: program, sha256 of its binary (our own parts: our commit), defects."""
+    """Return the facts of a process: program, sha256 of its binary (our own parts: our commit), defects.
+
+    Of a part that commands run, the program is that of ``start``; what is elsewhere is told by its address.
+    """
     facts = {"contract": CONTRACT}
     defects = system.defects_of(component.name)
     if defects:
         facts["defects"] = ", ".join(defects)
     if component.ours:
         return facts | {"reference": own_commit()}
-    program = shutil.which(resolved.argv[0]) if resolved.argv else None
+    if component.external is not None:
+        facts["external"] = ", ".join(f"{component.external}:{number}" for number in component.ports.values())
+    argv = resolved.argv or resolved.commands.get("start", ())
+    program = shutil.which(argv[0]) if argv else None
     if program:
         facts |= {"program": Path(program).name, "sha256": _sha256(Path(program).resolve())}
     return facts

@@ -119,3 +119,11 @@ class Loggable(Protocol):
 
     def find_line(self, pattern: str) -> str | None:
         """Return the first line of this start's log that matches the regex."""
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """It has the methods of a capability, and may lack what they need."""
+
+    def why_not(self, capability: type) -> str | None:
+        """Return why it cannot do this ("runs as commands without kill"), or None."""

@@ -203,7 +203,7 @@ async def start(
     """
     marked = mark(run, component.name)
     environment = child_environment(run, component.name, {**resolved.env, **marked})
-    program = _program(component.name, resolved.argv[0], environment.get("PATH", os.defpath))
+    program = find_program(component.name, "process", resolved.argv[0], environment.get("PATH", os.defpath))
     log = Log(
         run_dir / "logs" / f"{component.name}.log", component.name,
         recorder=recorder, all_events=component.events, alarm=alarm, on_line=on_line,
@@ -233,16 +233,21 @@ async def start(
     return running
 
 
-def _program(name: str, program: str, search: str) -> str:
+def find_program(name: str, key: str, program: str, search: str) -> str:
+    """Return the program's path; ``key`` of component ``name`` is where the user named it.
+
+    Raises:
+        StartFailed: it is not there, or cannot be executed.
+    """
     if "/" not in program:
         found = shutil.which(program, path=search)
         if found is None:
-            raise StartFailed(name, f"no program {program!r} in PATH; install it, or give its path in {name}.process")
+            raise StartFailed(name, f"no program {program!r} in PATH; install it, or give its path in {name}.{key}")
         return found
     if not Path(program).exists():
-        raise StartFailed(name, f"there is no {program}; build it, or mend {name}.process")
+        raise StartFailed(name, f"there is no {program}; build it, or mend {name}.{key}")
     if Path(program).is_dir():
-        raise StartFailed(name, f"{program} is a directory; name the program itself in {name}.process")
+        raise StartFailed(name, f"{program} is a directory; name the program itself in {name}.{key}")
     if not os.access(program, os.X_OK):
         raise StartFailed(name, f"{program} is not executable; chmod +x it")
     return program

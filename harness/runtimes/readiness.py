@@ -63,6 +63,18 @@ async def ready(component: Component, addresses: Mapping[str, Address], running:
     return seconds_between(start_ns, now_ns())
 
 
+async def answers_now(component: Component, addresses: Mapping[str, Address], running: Running) -> str | None:
+    """Ask the ready probe once; return its answer, or None when there is none within 1 s (or nothing to ask)."""
+    if component.ready is None or component.ready.kind == "log":
+        return None
+    async with _probe(component.ready, addresses, running) as probe:
+        try:
+            said = await asyncio.wait_for(probe(), ONE_PROBE_S)
+        except (TimeoutError, OSError, EOFError):
+            return None
+    return None if isinstance(said, NotYet) else said
+
+
 def _failed(running: Running, reason: str, mend: str) -> StartFailed:
     lines, log = (running.last_lines(), str(running.log_path)) if isinstance(running, Loggable) else ((), "")
     return StartFailed(

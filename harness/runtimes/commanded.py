@@ -1,0 +1,243 @@
+"""A part as the user's own commands run it: what faults may do to it is what there is a command for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import FaultDidNotLand, FaultNotSupported
+from harness.processes import Process, look_at
+from harness.runtimes.capabilities import Killable, Pausable, Restartable, Stoppable
+from harness.runtimes.kept import Kept
+from harness.runtimes.log import Log
+from harness.runtimes.presence import gone, silent
+from harness.runtimes.readiness import answers_now
+from harness.system import Address, Component
+
+if TYPE_CHECKING:
+    from harness.runtimes.commands import Commands
+
+GONE_WITHIN_S = 5.0
+"""What has not ended so long after its command was not ended by it."""
+RESTARTS_WITHIN_S = 30.0
+"""How long a restart may take to end what ran: ``docker restart`` waits for 10 s before it kills."""
+CODE_WITHIN_S = 0.5
+NEEDS: dict[type, tuple[str, ...]] = {
+    Killable: ("kill",),
+    Stoppable: ("stop",),
+    Restartable: ("restart",),
+    Pausable: ("pause", "resume"),
+}
+
+
+def in_words(component: Component, verb: str) -> str:
+    """Return the command as the user wrote it: its templates hold no secret."""
+    return shlex.join((component.commands or {})[verb])
+
+
+class CommandsRunning:
+    """A part that commands started or that was there; its capabilities are those of ``why_not``."""
+
+    def __init__(
+        self, owner: Commands, log: Log, number: int, process: Process | None, launched: Kept | None,
+        address: Address | None,
+    ) -> None:  # fmt: skip
+        """Take over the ``number``-th start; ``process``: who it is, None when it is known by ``address`` alone."""
+        self.component = owner.component
+        self.by_us = self.by_machine = False
+        self.number, self.process = number, process
+        self._owner, self._log, self._launched, self._address = owner, log, launched, address
+        self._exit_text: str | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def identity(self) -> str:
+        """The pid, or which start it is."""
+        return str(self.process.pid) if self.process is not None else f"start {self.number}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The commands as they are written."""
+        return {verb: in_words(self.component, verb) for verb in self.component.commands or {}}
+
+    @property
+    def log_path(self) -> Path:
+        """The file with its log."""
+        return self._log.path
+
+    def last_lines(self, count: int = 30) -> tuple[str, ...]:
+        """Return the end of this start's log."""
+        return self._log.last_lines(count)
+
+    def find_line(self, pattern: str) -> str | None:
+        """Return the first line of this start's log that matches the regex."""
+        return self._log.find_line(pattern)
+
+    def alive(self) -> bool:
+        """Tell whether it has not ended."""
+        return self._exit_text is None
+
+    def exit_text(self) -> str | None:
+        """Say how it ended: ``exited 1`` where its start command is the part, else only that it did."""
+        return self._exit_text
+
+    async def wait_exit(self) -> str:
+        """Wait until it has ended."""
+        assert self._watch is not None, "not watched"
+        await asyncio.shield(self._watch)
+        return self._exit_text or ""
+
+    async def ends_within(self, within_s: float) -> bool:
+        """Wait for its end; tell whether it came."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.wait_exit(), within_s)
+        return not self.alive()
+
+    def why_not(self, capability: type) -> str | None:
+        """Return why there is no such command for it, or None."""
+        needed = NEEDS.get(capability, ())
+        have = self.component.commands or {}
+        kind = self.component.runtime
+        missing = next((verb for verb in needed if verb not in have), None)
+        if missing is not None:
+            return f"runs as commands without {missing}" if kind == "commands" else f"is external, without {missing}"
+        ends = capability in {Killable, Stoppable}
+        if ends and kind == "external" and not self.component.supervised and not {"start", "restart"} & set(have):
+            return "is external, without start or restart: nobody would bring it back"
+        return None
+
+    # -- what faults do ----------------------------------------------------------------------------------------------
+
+    async def kill(self, signal: str = "KILL") -> str:
+        """Run ``kill`` (``stop`` for TERM) and wait until what ran is gone; return the proof.
+
+        Raises:
+            FaultDidNotLand: it was not running, the command failed, or it lives on.
+            FaultNotSupported: another signal, or no such command.
+        """
+        verb = {"KILL": "kill", "TERM": "stop"}.get(signal.upper().removeprefix("SIG"))
+        if verb is None or verb not in self._owner.verbs:
+            raise FaultNotSupported(f"{self.component.name} runs as commands, and none of them sends {signal}")
+        return await self._end(verb)
+
+    async def stop(self, within_s: float) -> str:  # noqa: ARG002  the command has its own patience
+        """Run ``stop``; return the proof. Raises FaultDidNotLand."""
+        return await self._end("stop")
+
+    async def restart(self) -> str:
+        """Run ``restart`` and wait until what ran before is gone; return the proof. Raises FaultDidNotLand."""
+        self._must_live()
+        words = self._words("restart")
+        was, self.by_us = self.by_us, True
+        kept = self._owner.launch("restart")
+        ending = asyncio.create_task(self.wait_exit())
+        try:
+            either: set[asyncio.Future[Any]] = {ending, kept.exited}
+            await asyncio.wait(either, timeout=RESTARTS_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+            code = kept.exited.result() if kept.exited.done() else None
+            _must_do(words, kept.refused, code)
+            await self._must_end("restart")
+        except FaultDidNotLand:
+            self.by_us = was
+            raise
+        finally:
+            ending.cancel()
+        self._owner.ended_by("restart")
+        return f"{words}: {self._name()} is gone"
+
+    async def pause(self) -> str:
+        """Run ``pause``; proven by its state, or by its ready probe that is not answered. Raises FaultDidNotLand."""
+        self._owner.promise("resume", "resume")
+        await self._run("pause")
+        now = look_at(self.process.pid) if self.process is not None else None
+        if now is not None and now.state == "T":
+            return f"{self._words('pause')}: pid {now.pid} is stopped (state T)"
+        said = await answers_now(self.component, self._owner.addresses, self)
+        if said is not None:
+            raise FaultDidNotLand(f"{self.component.name} still answers after {self._words('pause')}: {said}")
+        return f"{self._words('pause')}: it answers no more"
+
+    async def resume(self) -> str:
+        """Run ``resume``; return the proof. Raises FaultDidNotLand."""
+        await self._run("resume")
+        now = look_at(self.process.pid) if self.process is not None else None
+        if now is not None and now.state == "T":
+            raise FaultDidNotLand(f"pid {now.pid} is still stopped after {self._words('resume')}")
+        self._owner.resumed()
+        return f"{self._words('resume')}: {self._name()} goes on"
+
+    def _must_live(self) -> None:
+        if not self.alive():
+            raise FaultDidNotLand(f"{self.component.name} was not running: it {self._exit_text}")
+
+    async def _must_end(self, verb: str) -> None:
+        if not await self.ends_within(GONE_WITHIN_S):
+            raise FaultDidNotLand(f"{self._name()} still lives {GONE_WITHIN_S:g} s after {self._words(verb)}")
+
+    def _words(self, verb: str) -> str:
+        return f"`{in_words(self.component, verb)}`"
+
+    def _name(self) -> str:
+        return f"pid {self.identity}" if self.process is not None else f"{self.component.name} ({self.identity})"
+
+    async def _run(self, verb: str) -> None:
+        self._must_live()
+        answer = await self._owner.ask(verb)
+        if answer.code != 0:
+            raise FaultDidNotLand(f"{self._words(verb)} {answer.told()}")
+
+    async def _end(self, verb: str) -> str:
+        was, self.by_us = self.by_us, True
+        try:
+            await self._run(verb)
+            await self._must_end(verb)
+        except FaultDidNotLand:
+            self.by_us = was
+            raise
+        self._owner.ended_by(verb)
+        return f"{self._words(verb)}: {self._name()} {self._exit_text}"
+
+    # -- watching ----------------------------------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """See to it that its end is noticed and told once."""
+        self._watch = asyncio.create_task(self._see_off(), name=f"exit of {self.component.name}")
+
+    def unwatch(self) -> None:
+        """Stop watching."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _see_off(self) -> None:
+        if self.process is not None:
+            await gone(self.process)
+            text = "ended"
+            if self._launched is not None and self._launched.started.done() and await self._is_itself():
+                text = f"exited {self._launched.exited.result()}"
+        elif self._address is not None:
+            text = await silent(self._address, every_s=0.05 if self.component.external is None else 0.25)
+        else:
+            await asyncio.Event().wait()  # nothing tells when it ends
+            return
+        self._log.drain()
+        self._exit_text = text
+        if self._owner.around.on_exit is not None:
+            self._owner.around.on_exit(self)
+
+    async def _is_itself(self) -> bool:
+        """Tell whether the start command is the part, and how that ended is known."""
+        assert self._launched is not None
+        assert self.process is not None
+        if self._launched.started.result() != self.process.pid:
+            return False
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._launched.exited), CODE_WITHIN_S)
+        return self._launched.exited.done()
+
+
+def _must_do(words: str, refused: str, code: int | None) -> None:
+    if refused or code not in {0, None}:
+        raise FaultDidNotLand(f"{words} {refused or f'exited {code}'}: its output is in the part's log")
