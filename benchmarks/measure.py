@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS, JSON = HERE / "RESULTS.md", HERE / "results.json"
 Figures = dict[str, Any]
 GOALS = {
+    "containers.stack_start_s.max": "≤ 8",
     "main_job.first_final_caption_s.max": "≤ 5",
     "main_job.verdict_s.max": "≤ 20",
     "main_job.overhead_s.max": "≤ 3",
