@@ -49,7 +49,7 @@ def _find(name_or_file: str) -> Path:
         return path.resolve()
     if path.suffix == ".toml" or "/" in name_or_file:
         seen = f"a directory at {name_or_file}" if path.is_dir() else f"no file {name_or_file}"
-        raise UsageError("a system's TOML file", seen, "check the path, or write one with: aftershock init")
+        raise UsageError("a system's TOML file", seen, "check the path")
     raise UsageError(
         "the name of a system or a TOML file", repr(name_or_file), suggestion(name_or_file, known_systems())
     )

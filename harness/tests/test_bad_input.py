@@ -80,7 +80,7 @@ def said(capsys, tmp_path, monkeypatch):
         (
             ["baseline", "--set", "bridge.ready.within_s=soon"],
             (
-                "expected within_s in [components.bridge.ready] to be a number of 0 or more; saw 'soon' (by --set); "
+                'expected within_s in [components.bridge.ready] to be a number of 0 or more; saw "soon" (by --set); '
                 "mend the value"
             ),
         ),
