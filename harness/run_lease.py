@@ -17,6 +17,7 @@ from pathlib import Path
 
 from harness.errors import MachineError
 from harness.processes import look_at
+from harness.remains import read_remains
 from harness.settings import settings
 
 KEPT = {False: "false", True: "true "}
@@ -42,9 +43,9 @@ class FoundLease:
 class RunLease:
     """This process is the rig of a living run, until ``close`` or its own end."""
 
-    def __init__(self, path: Path, lock: int, text: str) -> None:
+    def __init__(self, path: Path, run_dir: Path, lock: int, text: str) -> None:
         """Hold a lease just made; use ``take``."""
-        self.path, self._lock, self._text = path, lock, text
+        self.path, self._run_dir, self._lock, self._text = path, run_dir, lock, text
 
     @classmethod
     def take(cls, run: str, run_dir: Path) -> RunLease:
@@ -72,7 +73,7 @@ class RunLease:
             raise MachineError(
                 f"to write the lease of a run in {folder}", f"{error.strerror}", "free space there, or repair it"
             ) from error
-        return cls(folder / f"{run}.json", lock, text)
+        return cls(folder / f"{run}.json", run_dir, lock, text)
 
     def mark_kept(self, kept: bool) -> None:
         """Say that the run is left running on purpose (or no longer)."""
@@ -84,6 +85,14 @@ class RunLease:
             self.path.unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = -1
+
+    def give_back(self) -> None:
+        """End it after the teardown; with remains listed it stays, as a dead run's: ``aftershock clean`` finds them."""
+        if read_remains(self._run_dir):
+            os.close(self._lock)
+            self._lock = -1
+        else:
+            self.close()
 
 
 def found_leases() -> list[FoundLease]:

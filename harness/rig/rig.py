@@ -28,9 +28,9 @@ from harness.events import CheckSpec
 from harness.faults import Fault
 from harness.history import Recorder
 from harness.janitor import Janitor
-from harness.processes import carries, processes_of
 from harness.rig import reads
 from harness.rig.budgets import Budgets
+from harness.rig.hygiene import Baseline
 from harness.rig.injector import Injector
 from harness.rig.live import Flow, Live
 from harness.rig.options import RigOptions
@@ -141,13 +141,15 @@ class Rig:
     async def _start_stack(self, *, phones_follow: bool = False) -> None:
         self._catch_sigterm()
         self._lease = RunLease.take(self.run, self.run_dir)
-        self._exit.callback(self._lease.close)
+        self._exit.callback(self._lease.give_back)
+        self._baseline = Baseline.take(self.stack)
         self.booth = PhoneBooth(self.run, self.run_dir, lambda person: Reach.of(self.stack).configuration(person))
         self._janitor = Janitor(self.run, self.run_dir)
         await self._janitor.start()
         self._exit.push_async_callback(self._stop_janitor)
+        self.stack.janitor = self._janitor
         if self.stack.in_containers:
-            self._janitor.register_containers()
+            self._janitor.register_containers(self.stack.in_containers)
         self._exit.push_async_callback(self.stack.stop)
         self._exit.push_async_callback(self.booth.close)
         if phones_follow:
@@ -155,12 +157,12 @@ class Rig:
         await self.stack.start()
 
     async def _stop_janitor(self) -> None:
-        """Say bye to the janitor, or, when the teardown left something running, leave that to it."""
-        for pid, command in processes_of(self.run):
-            part = next((part for part in self._parts() if carries(pid, self.run, part)), "unknown")
-            self.left.append(f"process {pid} of {part}: {command}")
-            self.recorder.emit(ev.Leftover(what=self.left[-1]))
-        await self._janitor.stop(sweep=bool(processes_of(self.run)))
+        """Say bye to the janitor, or, when the teardown left something, leave that to it."""
+        left = await asyncio.to_thread(self._baseline.left, self.stack, self._parts())
+        self.left += left
+        for what in left:
+            self.recorder.emit(ev.Leftover(what=what))
+        await self._janitor.stop(sweep=bool(left))
 
     def _parts(self) -> tuple[str, ...]:
         return (*self.system.components, "ears", "links", *(puppet.proc for puppet in self.booth.all))
@@ -234,7 +236,12 @@ class Rig:
     async def hold(self, tell: Callable[[str], None]) -> None:
         """Wait until SIGINT or SIGTERM; ``tell`` gets a line for each part that ends by itself meanwhile."""
         self.options.tell("standing", json.dumps(Standing.of(self.stack).facts()))
-        await self._hold.wait(tell)
+
+        def said(line: str) -> None:
+            self.options.tell("news", line)
+            tell(line)
+
+        await self._hold.wait(said)
 
     async def release(self) -> None:
         """End what was kept; what then is left or went wrong is in ``left``, and told to whoever runs us."""
@@ -339,12 +346,15 @@ class Rig:
 
         Once they flow, watch on for a steady window: what comes back must not die again.
 
-        ``anchor`` is ``socket open`` (the phone's) or ``ack``. It is looked for after the last fault was injected.
+        ``anchor`` is ``socket open`` (the phone's) or ``ack``, looked for after the last fault was injected; or
+        ``heal``, the end of the last fault, where the phone's socket is not touched.
         """
         person = self.people[flow.person]
         patience_s = within_s + 2 * self.budget.retry_s
         try:
-            if anchor == "ack":
+            if anchor == "heal":
+                moment_ns = self._injector.healed_ns
+            elif anchor == "ack":
                 moment_ns = await person.moment(
                     ev.PhoneMessage, self._injector.landed_ns, within_s=patience_s, type_="connection_ack"
                 )
