@@ -27,6 +27,7 @@ demo: $(READY) ## the main job: force quit, the cloud comes back, do captions?
 
 test: $(READY) ## unit tests, then every scenario, JOBS side by side; skips are listed with their reason
 	$(BIN)/python -m pytest -q -n $(CORES) harness/tests
+	$(BIN)/python -m fixtures.made_first
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup scenarios $(ARGS)
 
 lint: $(READY) ## ruff, mypy --strict, import contract, spelling

@@ -10,8 +10,9 @@ from pathlib import Path
 from harness.errors import MachineError
 from harness.prove.plan import Case
 
-BUILDERS = {"gobridge": "fixtures.gobridge"}
-"""Name -> the module that builds it when it is run, and prints its path as the last line."""
+NAMES = ("gobridge",)
+MAKER = "fixtures.made_first"
+"""The module that makes what is named, and prints its path as the last line."""
 
 
 def build_what_is_named(cases: Iterable[Case], root: Path) -> dict[str, str]:
@@ -21,7 +22,7 @@ def build_what_is_named(cases: Iterable[Case], root: Path) -> dict[str, str]:
         MachineError: it cannot be built.
     """
     words = [word for case in cases for word in case.sets]
-    return {name: _built(name, root) for name in BUILDERS if any(f"{{{name}}}" in word for word in words)}
+    return {name: _built(name, root) for name in NAMES if any(f"{{{name}}}" in word for word in words)}
 
 
 def filled_in(word: str, built: dict[str, str]) -> str:
@@ -40,11 +41,11 @@ def without_paths(text: str, built: dict[str, str], root: Path) -> str:
 
 def _built(name: str, root: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", BUILDERS[name]], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-m", MAKER, name], cwd=root, capture_output=True, text=True, check=False
     )  # fmt: skip
     lines = done.stdout.split("\n")
     path = next((line for line in reversed(lines) if line.strip()), "")
     if done.returncode or not Path(path).is_file():
         said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["nothing"]
-        raise MachineError(f"{BUILDERS[name]} to build {name}", said[0], f"run python -m {BUILDERS[name]} by hand")
+        raise MachineError(f"{name} to be built", said[0], f"run python -m {MAKER} {name} by hand")
     return path

@@ -312,7 +312,7 @@ class Ended:
 def test_what_a_case_names_is_built_once_and_never_written_down(tmp_path, monkeypatch):
     builder = tmp_path / "made_up_builder.py"
     builder.write_text("print('building')\nprint(__file__)")
-    monkeypatch.setattr(built, "BUILDERS", {"gobridge": "made_up_builder"})
+    monkeypatch.setattr(built, "MAKER", "made_up_builder")
     cases = [replace(FIXED, sets=("bridge.process={gobridge}",)), FIXED]
     assert build_what_is_named([FIXED], tmp_path) == {}
     where = build_what_is_named(cases, tmp_path)
@@ -321,7 +321,7 @@ def test_what_a_case_names_is_built_once_and_never_written_down(tmp_path, monkey
     text = f"{builder} exited 7; see {tmp_path}/runs/x"
     assert without_paths(text, where, tmp_path) == "{gobridge} exited 7; see runs/x"
     builder.write_text("raise SystemExit('no Go here')")
-    with pytest.raises(MachineError, match="saw no Go here; run python -m made_up_builder by hand"):
+    with pytest.raises(MachineError, match="saw no Go here; run python -m made_up_builder gobridge by hand"):
         build_what_is_named(cases, tmp_path)
 
 
