@@ -12,8 +12,11 @@ import typer
 
 from harness.cli.check import check
 from harness.cli.doctor import doctor
+from harness.cli.init import init
 from harness.cli.listing import list_scenarios
+from harness.cli.phone import phone
 from harness.cli.run import run
+from harness.cli.up import up
 from harness.errors import HarnessError
 
 EX_USAGE = 64
@@ -30,6 +33,9 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("list")(list_scenarios)
 app.command("check")(check)
+app.command("init")(init)
+app.command("up")(up)
+app.command("phone")(phone)
 app.command("doctor")(doctor)
 
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from harness.cli.following import Following
 from harness.cli.view import View
@@ -83,6 +84,7 @@ def command(scenario: str, path: str, options: RigOptions, verdicts: Path) -> li
     words += [f"--seed={options.seed}", f"--runs={options.runs}", f"--verdicts={verdicts}"]
     words += [f"--set={word}" for word in options.sets]
     words += [f"--defect={word}" for word in options.defects]
+    words += ["--keep"] if options.keep else []
     if options.livekit_server:
         words.append(f"--livekit-server={options.livekit_server}")
     return words
@@ -102,8 +104,20 @@ def dies_with(parent: int) -> Callable[[], None]:
     return before_exec
 
 
-async def run_child(words: list[str], verdicts: Path, view: View, interruption: Interruption) -> ChildEnded:
-    """Run the child to its end and show its run meanwhile."""
+class Onlooker(Protocol):
+    """Who is told of a stack that stays up after its verdict."""
+
+    def standing(self, run_dir: Path, facts: str) -> None:
+        """The verdict is written and the stack stands; ``facts`` is JSON."""
+
+    def news(self, text: str) -> None:
+        """Something happened to the standing stack, or is left of it."""
+
+
+async def run_child(
+    words: list[str], verdicts: Path, view: View, interruption: Interruption, onlooker: Onlooker | None = None
+) -> ChildEnded:
+    """Run the child to its end and show its run meanwhile: to the view, and once its stack is kept to the onlooker."""
     with tempfile.TemporaryFile() as output:
         # A session of its own: the terminal's Ctrl-C reaches us alone, and the child once, through us.
         process = await asyncio.create_subprocess_exec(
@@ -117,6 +131,8 @@ async def run_child(words: list[str], verdicts: Path, view: View, interruption: 
             process.send_signal(signal.SIGINT)
         try:
             run_dir = await _follow(ending, verdicts, view)
+            if run_dir is not None and onlooker is not None:
+                await _look_on(ending, verdicts, run_dir, onlooker)
         finally:
             interruption.child_pid = 0
             limit.cancel()
@@ -147,17 +163,35 @@ async def _follow(ending: asyncio.Task[int], verdicts: Path, view: View) -> Path
             seen = Following(run_dir) if run_dir else None
         if seen is not None:
             view.update(seen, seen.look())
-        if done:
+        if done or any(word == "standing" for word, _ in lines_of(verdicts)):
             return seen.run_dir if seen else None
+
+
+async def _look_on(ending: asyncio.Task[int], verdicts: Path, run_dir: Path, onlooker: Onlooker) -> None:
+    told = 0
+    while True:
+        done, _ = await asyncio.wait({ending}, timeout=LOOK_EVERY_S)
+        lines = lines_of(verdicts)
+        for word, text in lines[told:]:
+            if word == "standing":
+                onlooker.standing(run_dir, text)
+            elif word in {"news", "left"}:
+                onlooker.news(text)
+        told = len(lines)
+        if done:
+            return
+
+
+def lines_of(verdicts: Path) -> list[tuple[str, str]]:
+    """Return the whole lines that the rig wrote into the verdicts file, as word and text (``RigOptions.tell``)."""
+    whole = verdicts.read_text().rpartition("\n")[0] if verdicts.exists() else ""
+    return [(word, text) for word, _, text in (line.partition(" ") for line in whole.splitlines())]
 
 
 def read_verdicts(verdicts: Path) -> tuple[Path | None, bool]:
     """Return the run directory that the rig wrote into the verdicts file, and whether it ended the run."""
-    if not verdicts.exists():
-        return None, False
     run_dir, finished = None, False
-    for line in verdicts.read_text().splitlines():
-        word, _, path = line.partition(" ")
+    for word, path in lines_of(verdicts):
         if word in {"start", "end"} and path:
             run_dir, finished = Path(path), word == "end"
     return run_dir, finished

@@ -34,6 +34,8 @@ class Finished:
     facts: dict[str, Any]
     """The run's JSON line."""
     skipped: bool = False
+    kept: bool = False
+    """Shown already, when its stack was left standing; then its end is no interruption."""
 
 
 def judged(run_dir: Path, *, write: bool) -> Judgement:

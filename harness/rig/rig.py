@@ -83,8 +83,7 @@ class Rig:
         self.closed = False
         self.kept = False
         """Whether the stack stays up after the story, until :meth:`release`."""
-        self.left: list[str] = []
-        """What was left or went wrong at teardown, in words."""
+        self.left: list[str] = []  # or went wrong at teardown; in words
         self._steady_declared = False
         self._limit: asyncio.Timeout | None = None
 
@@ -129,12 +128,11 @@ class Rig:
         except BaseException as error:
             await self._close(error)
             raise
-        return Standing.of(self.stack)
+        return self.standing
 
     async def _start(self) -> None:
         await self._start_stack(phones_follow=True)
-        our_own = watch_our_own(self.recorder, self._puppets)
-        watched = watching(self.recorder, self.stack, self.live.follow(), our_own)
+        watched = watching(self.recorder, self.stack, self.live.follow(), watch_our_own(self.recorder, self._puppets))
         self._limit = await self._story.enter_async_context(watched)
         self._story.push_async_callback(self._read_the_end)
 
@@ -233,18 +231,18 @@ class Rig:
         self._lease.mark_kept(True)
         self.kept = True
 
+    @property
+    def standing(self) -> Standing:
+        """All addresses of what is up, and a command for a phone."""
+        return Standing.of(self.stack, self.people)
+
     async def hold(self, tell: Callable[[str], None]) -> None:
         """Wait until SIGINT or SIGTERM; ``tell`` gets a line for each part that ends by itself meanwhile."""
-        self.options.tell("standing", json.dumps(Standing.of(self.stack).facts()))
-
-        def said(line: str) -> None:
-            self.options.tell("news", line)
-            tell(line)
-
-        await self._hold.wait(said)
+        self.options.tell("standing", json.dumps(self.standing.facts()))
+        await self._hold.wait(tell)
 
     async def release(self) -> None:
-        """End what was kept; what then is left or went wrong is in ``left``, and told to whoever runs us."""
+        """End what was kept; what then is left or went wrong is in ``left``."""
         assert self.kept, "nothing was kept"
         await self._taken_down(self._exit)
         self._hold.close()
@@ -253,8 +251,6 @@ class Rig:
             self.closed = True
         self.recorder.close()
         self._dir.close()
-        for line in self.left:
-            self.options.tell("left", line)
         self.kept = False
 
     def _catch_sigterm(self) -> None:

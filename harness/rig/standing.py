@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +19,7 @@ from harness.rig.watching import watch_our_own
 
 ENDED_BY = (signal.SIGINT, signal.SIGTERM)
 LOOK_EVERY_S = 0.2
-USER = "alice@example.com"
+NAMES = ("alice", "bob", "carol", "dave")
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,9 @@ class Standing:
     """The command that starts a phone; None when the system has no links a phone could dial."""
 
     @classmethod
-    def of(cls, stack: Stack) -> Self:
-        """Look at a stack that is up."""
+    def of(cls, stack: Stack, taken: Collection[str] = ()) -> Self:
+        """Look at a stack that is up; a phone for somebody else than these persons is suggested."""
+        name = next((name for name in NAMES if name not in taken), NAMES[0])
         dialable = set(DIALED) <= stack.fronts.keys()
         return cls(
             run=stack.run,
@@ -73,7 +74,7 @@ class Standing:
                 name: Front(_at(stack.fronts[name]), f"{link.target}.{link.port}")
                 for name, link in stack.system.links.items()
             },
-            phone=f"aftershock phone --stack {stack.run} --user {USER}" if dialable else None,
+            phone=f"aftershock phone --stack {stack.run} --user {name}@example.com" if dialable else None,
         )
 
     @classmethod
