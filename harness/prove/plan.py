@@ -14,9 +14,9 @@ from harness.errors import MachineError
 from harness.settings import PROJECT_ROOT
 
 PLAN = PROJECT_ROOT / "proof" / "plan.toml"
-KEYS = ("scenario", "system", "sets", "defects", "outcome", "broken", "diagnosis", "times", "under_load")
+KEYS = ("scenario", "without", "system", "sets", "defects", "outcome", "broken", "diagnosis", "times", "under_load")
 EVERY = "*"
-"""As a row's scenario: every scenario there is, with every variant."""
+"""As a row's scenario: every scenario there is, with every variant, but for those of its ``without``."""
 REFERENCE = "reference"
 
 
@@ -81,6 +81,8 @@ def _cases(row: dict[str, Any], every: Callable[[], Sequence[str]]) -> Iterator[
     if unknown:
         raise ValueError(f"a case knows {', '.join(KEYS)}, not {', '.join(unknown)}")
     scenarios = every() if row["scenario"] == EVERY else _several(row["scenario"])
+    without = row.get("without", ())
+    scenarios = [one for one in scenarios if one.partition("[")[0] not in without]
     if row["outcome"] not in {"HOLDS", "BROKEN"} or (row["outcome"] == "BROKEN") != bool(row.get("broken")):
         raise ValueError(f"{', '.join(scenarios)}: outcome is HOLDS, or BROKEN with the guarantees that are")
     for system in _several(row.get("system", REFERENCE)):

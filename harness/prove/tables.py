@@ -45,20 +45,23 @@ def _row(case: Case, lines: Sequence[dict[str, Any]]) -> str:
     good = [line for line in lines if line["as_expected"]]
     other = [line["outcome"] for line in lines if not line["as_expected"]]
     otherwise = ", ".join(f"{other.count(word)} {word}" for word in sorted(set(other))) or "-"
-    wanted = f" (of {case.times})" if len(lines) < case.times else ""
     return _cells(
         [
             case.scenario + _load(case), case.on, _defects(case), _expected(case),
-            f"**{len(good)}/{len(lines)}**{wanted}", otherwise, _recovery(lines),
+            f"**{len(good)}/{len(lines)}**{_wanted(case, lines)}", otherwise, _recovery(lines),
             _spread([line["wall_s"] for line in lines]),
         ]
     )  # fmt: skip
 
 
 def _seen(case: Case, lines: Sequence[dict[str, Any]]) -> str:
-    counted = f"{sum(line['as_expected'] for line in lines)}/{len(lines)}"
+    counted = f"{sum(line['as_expected'] for line in lines)}/{len(lines)}{_wanted(case, lines)}"
     recovery = _recovery(lines) if case.outcome == "HOLDS" else "-"
     return counted if recovery == "-" else f"{counted}, {recovery}"
+
+
+def _wanted(case: Case, lines: Sequence[dict[str, Any]]) -> str:
+    return f" (of {case.times})" if len(lines) < case.times else ""
 
 
 def _load(case: Case) -> str:
