@@ -188,7 +188,7 @@ def _secret(name: str, text: str) -> str:
     value = environment_secret(variable.group(1))
     if not value:
         mend = f"export {variable.group(1)}=..."
-        raise Problem(keys, f"the environment variable {variable.group(1)} for {name}", "it is not set", mend)
+        raise Problem(keys, f"the environment variable {variable.group(1)} for {name}", "nothing", mend)
     return value
 
 

@@ -103,9 +103,8 @@ def _base_of(layer: Layer) -> Path | None:
         raise _wrong_base(layer, expected, repr(base), "mend the value")
     if base in known_systems():
         return SYSTEMS_DIR / f"{base}.toml"
-    path = (layer.path.parent / base).resolve()
-    if "\0" not in base and path.is_file():
-        return path
+    if "\0" not in base and (layer.path.parent / base).is_file():
+        return (layer.path.parent / base).resolve()
     raise _wrong_base(layer, "base to name a system or a TOML file", repr(base), suggestion(base, known_systems()))
 
 

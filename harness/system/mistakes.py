@@ -35,7 +35,7 @@ def title(keys: Keys) -> str:
 
 
 def line_of(source: str, keys: Keys) -> tuple[int, int]:
-    """Return the line (from 1) that writes the longest part of ``keys``, and how many keys that part has.
+    """Return the first line (from 1) that writes the longest part of ``keys``, and how many keys that part has.
 
     tomllib keeps no lines.
     """
@@ -49,7 +49,8 @@ def line_of(source: str, keys: Keys) -> tuple[int, int]:
             path = header + _dotted(text)
         else:
             continue
-        length = len(path) if path == keys[: len(path)] else 0
+        shared = min(len(path), len(keys))  # a header may go on below keys, as [components.bridge] below components
+        length = shared if path[:shared] == keys[:shared] else 0
         if length > best_length:
             best_line, best_length = number, length
     return best_line, best_length

@@ -33,7 +33,7 @@ def check(raw: Mapping[str, Any]) -> None:
     Raises:
         Problem: the first mistake: unknown keys before wrong values before what is missing.
     """
-    _check_finite(raw, ())
+    _check_plain(raw, ())
     found = [ranked for error in _validator().iter_errors(raw) for ranked in _problems(error)]
     if found:
         raise min(found, key=lambda ranked: ranked[0])[1]
@@ -47,16 +47,21 @@ def _validator() -> Validator:
     return Draft202012Validator(json.loads(SCHEMA_FILE.read_text("utf-8")))
 
 
-def _check_finite(value: object, keys: Keys) -> None:
-    """Refuse inf and nan, which TOML has and JSON, and so its schema, has not."""
+def _check_plain(value: object, keys: Keys) -> None:
+    """Refuse what TOML has and JSON, and so its schema, has not (inf, nan), and what no program can be given (NUL)."""
+    expected = ""
     if isinstance(value, float) and not math.isfinite(value):
-        raise Problem(keys, f"{keys[-1]} in {title(keys[:-1])} to be a finite number", str(value), "mend the value")
+        expected = "a finite number"
+    elif isinstance(value, str) and "\0" in value:
+        expected = "a text without NUL"
+    if expected:
+        raise Problem(keys, f"{keys[-1]} in {title(keys[:-1])} to be {expected}", repr(value), "mend the value")
     if isinstance(value, Mapping):
         for key, below in value.items():
-            _check_finite(below, (*keys, key))
+            _check_plain(below, (*keys, key))
     elif isinstance(value, list):
         for item in value:
-            _check_finite(item, keys)
+            _check_plain(item, keys)
 
 
 def _problems(error: ValidationError) -> Iterator[tuple[int, Problem]]:
@@ -76,6 +81,8 @@ def _problems(error: ValidationError) -> Iterator[tuple[int, Problem]]:
     elif error.validator == "required":
         yield from ((_SHAPE, _missing(keys, key, seen, schema)) for key in asks if key not in seen)
     elif error.validator in {"oneOf", "anyOf"}:
+        if not isinstance(seen, Mapping):
+            return  # its type is wrong, which is told
         asked = [key for key in seen if f'"{key}"' in json.dumps(asks)]
         expected = f"{schema['title']} in {title(keys)}"
         yield _SHAPE, Problem(keys, expected, " and ".join(asked) or "none of them", schema["description"])
@@ -87,7 +94,7 @@ def _problems(error: ValidationError) -> Iterator[tuple[int, Problem]]:
 def _missing(keys: Keys, key: str, table: Mapping[str, Any], schema: Mapping[str, Any]) -> Problem:
     expected = f"{key} in {title(keys)}" if keys else f"[{key}]"
     mend = schema.get("description", "add it")
-    near = difflib.get_close_matches(key, [word for word in table if word not in schema["required"]], n=1, cutoff=0.7)
+    near = difflib.get_close_matches(key, [word for word in table if word not in schema["required"]], n=1, cutoff=0.74)
     if near:
         return Problem((*keys, near[0]), expected, repr(near[0]), f'did you mean "{key}"?')
     return Problem(keys, expected, ", ".join(table) or "nothing", mend)
@@ -96,6 +103,6 @@ def _missing(keys: Keys, key: str, table: Mapping[str, Any], schema: Mapping[str
 def _shown(value: object, keys: Keys) -> str:
     """Write a value as the file has it, more or less; never what may be a secret."""
     if keys[0] == "secrets":
-        return f"a {type(value).__name__}"
+        return "something else"
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 80 else f"{text[:77]}..."
