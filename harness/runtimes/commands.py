@@ -32,6 +32,7 @@ THERE_WITHIN_S = 2.0
 """How long something that already runs may take to answer."""
 VERB_WITHIN_S = 30.0
 """How long a command may take: ``docker stop`` alone waits for 10 s."""
+PID_WITHIN_S = 5.0
 ENDS_WITHIN_S = 2.0
 """How long what a part leaves behind has to end by SIGTERM."""
 STAYS_S = 1.0
@@ -204,25 +205,32 @@ class Commands:
 
         async def probe() -> Process | NotYet | None:
             self._check_start(launched)
-            if "pid" in self.verbs:
+            # Nobody is asked for the pid while the start command may still be at it: pm2 would begin a second daemon.
+            starting = launched is not None and not launched.exited.done()
+            seen = await refusal(address) if address is not None else None
+            if "pid" in self.verbs and (not starting or (address is not None and seen is None)):
                 return await self._printed(before)
             if address is None:
                 return self._stays(launched, asyncio.get_running_loop().time() - began_s)
-            seen = await refusal(address)
             if seen is not None:
                 return NotYet(f"{address[0]}:{address[1]}: {seen}")
-            if self.is_external and not self.component.commands:
-                return None
-            found = await listener(address)
-            if found is None:
-                return self._itself(launched)
-            return found if not _same(found, before) else NotYet(f"pid {found.pid} of before still listens")
+            return await self._listens(launched, address, before)
 
         try:
             return await until(probe, what="the part", within_s=within_s, every_s=0.1)
         except NotReached as late:
             who = "whoever supervises it did not start it again" if launched is None else "it did not show up"
             raise self._failed(f"{who} within {within_s:g} s; last: {late.last_reason}") from None
+
+    async def _listens(
+        self, launched: Kept | None, address: Address, before: Process | None
+    ) -> Process | NotYet | None:
+        if self.is_external and not self.component.commands:
+            return None
+        found = await listener(address)
+        if found is None:
+            return self._itself(launched)
+        return NotYet(f"pid {found.pid} of before still listens") if _same(found, before) else found
 
     def _check_start(self, launched: Kept | None) -> None:
         if launched is None or not launched.exited.done():
@@ -234,7 +242,7 @@ class Commands:
             raise self._failed("its command failed before it was ready", exit_text=f"exited {code}")
 
     async def _printed(self, before: Process | None) -> Process | NotYet:
-        answer = await self.ask("pid")
+        answer = await self.ask("pid", within_s=PID_WITHIN_S)
         words = answer.text.split()
         if answer.code != 0 or not words or not words[-1].isdecimal():
             return NotYet(f"commands.pid {answer.told()}" if words or answer.code else "commands.pid printed nothing")
@@ -271,7 +279,7 @@ class Commands:
 
     # -- while it runs -----------------------------------------------------------------------------------------------
 
-    async def ask(self, verb: str) -> Answer:
+    async def ask(self, verb: str, *, within_s: float = VERB_WITHIN_S) -> Answer:
         """Run a command to its end; what it says is noted in ``logs/<part>.commands.log``."""
         name = self.component.name
 
@@ -279,7 +287,7 @@ class Commands:
             self._kept.append(self._keep(verb, out))
             return self._kept[-1]
 
-        answer = await run_once(begin, within_s=VERB_WITHIN_S)
+        answer = await run_once(begin, within_s=within_s)
         path = self.around.run_dir / "logs" / f"{name}.commands.log"
         with path.open("a", encoding="utf-8") as file:
             file.write(mask(f"--- {verb}: {answer.told()}") + "\n")
