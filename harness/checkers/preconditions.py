@@ -86,7 +86,7 @@ def _lag(history: History) -> Iterator[str]:
 def _machine(history: History) -> Iterator[str]:
     for e in history.all(ev.ComponentExited):
         if e.machine:
-            yield f"the machine ended {e.component} at {history.seconds(e.t_ns):.1f} s ({e.exit_text})"
+            yield f"the machine ended {e.component} at {history.seconds(e.t_ns):.1f} s: it {e.exit_text}"
 
 
 def _ours(history: History) -> Iterator[str]:

@@ -33,7 +33,8 @@ _LINES: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
 def sentence(event: ev.AnyEvent) -> str | None:
     """Return the line for an event, or None for what is not news."""
     if isinstance(event, ev.ComponentExited):
-        return None if event.by_us else f"{event.component} {event.exit_text} outside any fault"
+        whose = "" if event.machine else " outside any fault"
+        return None if event.by_us else f"{event.component} {event.exit_text}{whose}"
     if isinstance(event, ev.Note):
         return event.text if event.proc in TELLING else None
     line = _LINES.get(type(event))

@@ -177,6 +177,8 @@ def test_gate_of_a_control_promises_nothing():
 def test_machine_fault_is_marked():
     judgement = judge(green().add(at(5, ev.StoryRaised(error="port taken", machine=True))).history())
     assert judgement.machine_fault
+    starved = ev.ComponentExited(component="bridge", identity="pid 10", exit_text="x", by_us=False, machine=True)
+    assert judge(green().add(at(5, starved)).history()).machine_fault
     assert judgement.outcome is Outcome.UNKNOWN
 
 
