@@ -22,6 +22,7 @@ from harness.errors import (
     GuaranteeBroken,
     HarnessError,
     Inconclusive,
+    MachineError,
     NotReached,
 )
 from harness.events import CheckSpec
@@ -201,7 +202,8 @@ class Rig:
         try:
             await steps.aclose()
         except BaseException as raised:  # noqa: BLE001  recorded first; whoever asked raises it again
-            said, machine = f"{type(raised).__name__}: {raised}", False
+            said = str(raised) if isinstance(raised, HarnessError) else f"{type(raised).__name__}: {raised}"
+            machine = isinstance(raised, MachineError)
             if self._limit is not None and self._limit.expired():
                 said, machine = why_it_ended(self.run_dir)
             self.recorder.emit(ev.StoryRaised(error=f"teardown: {said}", machine=machine))

@@ -156,6 +156,7 @@ class Containers:
         """Remove containers and network; what stays is listed in ``remains.json`` too. Bounded when the engine is gone.
 
         Raises:
+            MachineError: the engine is gone; what it has perhaps left, by name.
             HarnessError: what is left, by name.
         """
         for running in self._running:
@@ -178,8 +179,14 @@ class Containers:
         if left:
             with contextlib.suppress(OSError):  # on a full disk the error that follows still names them
                 add_remains(self.run_dir, left)
-            reason = f"; the Docker engine is gone ({gone}), so `aftershock clean` once it answers" if gone else ""
-            raise HarnessError(f"left over after teardown: {', '.join(map(str, left))}{reason}")
+            names = ", ".join(map(str, left))
+            if gone:
+                raise MachineError(
+                    "the Docker engine to answer until the teardown is over",
+                    f"the Docker engine is gone ({gone}), and perhaps left over: {names}",
+                    "start it again, then `aftershock clean`",
+                )
+            raise HarnessError(f"left over after teardown: {names}")
 
     def _remove(self, engine: Engine) -> tuple[list[Remain], str | None]:
         """Return what is left, and why nobody knows."""
