@@ -58,7 +58,8 @@ def judge(history: History) -> Judgement:
         recovery=recovery_of(history) if history.speakers() else Recovery({}, ()),
         checklist=checklist_of(history, by_name) if declared and declared.checklist else (),
         findings=findings(history, by_name),
-        machine_fault=any(e.machine for e in (*history.all(ev.StoryRaised), *history.all(ev.ComponentExited))),
+        machine_fault=any(e.machine for e in history.all(ev.StoryRaised))
+        or any(e.machine for e in history.all(ev.ComponentExited)),
         story=story,
         declared=tuple(specs),
     )
