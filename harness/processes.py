@@ -69,6 +69,17 @@ def processes_of(run: str, part: str = "") -> list[tuple[int, str]]:
     return [(pid, command_line(pid)) for pid in found]
 
 
+def runs_carried() -> set[str]:
+    """Return the id of every run that a living process of this machine carries, as far as we may look."""
+    mark = f"{RUN_ID_VARIABLE}=".encode()
+    found: set[str] = set()
+    for pid in all_processes():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            found |= {entry[len(mark) :].decode(errors="replace") for entry in entries if entry.startswith(mark)}
+    return found - {""}
+
+
 def command_line(pid: int) -> str:
     """Return the command line in one line, cut to 120 characters; empty when the process is gone."""
     try:

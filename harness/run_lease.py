@@ -38,6 +38,8 @@ class FoundLease:
     alive: bool
     """Whether its rig still holds the lock."""
     path: Path
+    docker_host: str = ""
+    """The engine it used, as DOCKER_HOST named it."""
 
 
 class RunLease:
@@ -58,7 +60,7 @@ class RunLease:
         assert me is not None
         facts = {
             "run": run, "run_dir": str(run_dir.absolute()), "pid": me.pid, "start_ticks": me.start_ticks,
-            "machine": machine_id(),
+            "docker_host": settings().docker_host,
         }  # fmt: skip
         text = json.dumps(facts)[:-1]
         folder = leases_dir()
@@ -143,7 +145,7 @@ def _read(path: Path) -> FoundLease | None:
             alive = True
         return FoundLease(
             str(facts["run"]), Path(facts["run_dir"]), int(facts["pid"]), int(facts["start_ticks"]),
-            bool(facts["kept"]), alive, path,
+            bool(facts["kept"]), alive, path, str(facts.get("docker_host", "")),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, OSError):
         return None

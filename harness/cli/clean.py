@@ -1,0 +1,22 @@
+"""``aftershock clean``: ends stacks that were left standing, and removes what dead runs left on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+ALL_CLEAN, NOT_CLEAN = 0, 3
+
+
+def clean(dry_run: DryRun = False) -> None:
+    """End kept stacks, and remove whatever dead runs left: processes, containers, networks, directories.
+
+    What belongs to a living run, or to nobody's run, is never touched. Exit 0 when all is clean, 3 when something could
+    not be removed or cannot be known.
+    """
+    # Imported here: it takes Docker's libraries, which no other command has to wait for.
+    from harness.cli.cleaning import cleaned  # noqa: PLC0415
+
+    raise typer.Exit(NOT_CLEAN if cleaned(print, dry_run=dry_run) else ALL_CLEAN)
