@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from harness.cli.check import check
+from harness.cli.clean import clean
 from harness.cli.doctor import doctor
 from harness.cli.init import init
 from harness.cli.listing import list_scenarios
@@ -36,6 +37,7 @@ app.command("check")(check)
 app.command("init")(init)
 app.command("up")(up)
 app.command("phone")(phone)
+app.command("clean")(clean)
 app.command("doctor")(doctor)
 
 
