@@ -237,3 +237,55 @@ def test_reading_leaves_no_trace_of_the_working_directory_in_absolute_programs(w
     process = load_system(write(SMALL)).components["bridge"].process
     assert process is not None
     assert Path(process[0]) == Path("/bin/bridge")
+
+
+# -- a part given only as an image, a program, commands, or an address -------------------------------------------------
+
+
+@pytest.mark.parametrize("system", ["reference", "containers"])
+@pytest.mark.parametrize(
+    ("sets", "runtime", "port"),
+    [
+        (["bridge.image=mine:1"], "container", "30000"),
+        (["bridge.process=/bin/mine --fast"], "process", "30000"),
+        (["bridge.commands.start=up", "bridge.commands.kill=down"], "commands", "30000"),
+        (["bridge.external=127.0.0.1", "bridge.ports.grpc=7000"], "external", "7000"),
+        (["bridge.external=127.0.0.1", "bridge.commands.kill=down"], "external", "9090"),
+    ],
+)
+def test_a_part_is_given_by_a_word_or_two_whatever_the_system(system, sets, runtime, port):
+    read = load_system(system, sets=sets)
+    bridge = read.components["bridge"]
+    assert (bridge.runtime, bridge.ours) == (runtime, False)
+    assert (bridge.image, bridge.external) == (
+        "mine:1" if runtime == "container" else None, "127.0.0.1" if runtime == "external" else None
+    )  # fmt: skip
+    assert (bridge.process is None) == (runtime != "process")
+    resolved = resolve(read, bridge, places(read))
+    assert (resolved.env["PORT"], resolved.env["LIVEKIT_URL"]) == (port, "ws://127.16.0.1:20002")
+    assert resolved.argv == (("/bin/mine", "--fast") if runtime == "process" else ())
+    told = {"commands": {"start": ("up",), "kill": ("down",)}, "external": {"kill": ("down",)}}
+    assert resolved.commands == (told[runtime] if "commands" in sets[-1] else {})
+    assert bridge.ready == load_system("reference").components["bridge"].ready
+
+
+def test_livekit_may_run_already():
+    sets = ["livekit.external=127.0.0.1", "livekit.ports.signal=7885", "livekit.env.URL={self.host}:{self.signal}"]
+    system = load_system("reference", sets=sets)
+    livekit = system.components["livekit"]
+    assert (livekit.runtime, livekit.ports["signal"]) == ("external", 7885)
+    assert resolve(system, livekit, places(system)).env["URL"] == "127.0.0.1:7885"
+
+
+def test_the_scratch_directory_of_a_container_is_inside_but_that_of_its_mounts():
+    system = load_system("reference", sets=["cloud.image=mine:1", "cloud.mounts./x={scratch.dir}/x"])
+    cloud = resolve(system, system.components["cloud"], places(system))
+    assert cloud.env["DATABASE_PATH"] == "/tmp/cloud.sqlite"
+    assert cloud.mounts == {"/x": "<scratch.dir>/x"}
+    back = load_system("containers", sets=["cloud.process=/bin/cloud"])
+    assert resolve(back, back.components["cloud"], places(back)).env["DATABASE_PATH"] == "<scratch.dir>/cloud.sqlite"
+
+
+def test_a_part_that_is_said_to_be_ours_stays_ours_wherever_that_is_said():
+    for sets in (["bridge.ours=true", "bridge.image=b"], ["bridge.image=b", "bridge.ours=true"]):
+        assert load_system("reference", sets=sets).components["bridge"].ours
