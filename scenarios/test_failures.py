@@ -140,8 +140,10 @@ async def test_a_container_that_wants_more_memory_than_its_limit_is_named_with_i
 @pytest.mark.container
 async def test_an_engine_that_dies_mid_run_leaves_a_list_and_clean_removes_it(tmp_path):
     """Containers outlive their engine; what remains is listed, and goes once the engine is back."""
-    with own_engine() as engine:
-        command = await started(tmp_path, "baseline", *LIVEKIT_IN_A_CONTAINER, env=engine.environment)
+    with own_engine() as engine, tempfile.TemporaryDirectory(prefix="own-") as own:
+        # Leases are kept below TMPDIR: with one of its own, "clean" knows of this test's runs only.
+        env = engine.environment | {"TMPDIR": own}
+        command = await started(tmp_path, "baseline", *LIVEKIT_IN_A_CONTAINER, env=env)
         await until(lambda: is_steady(tmp_path / "baseline"), what="steady captions", within_s=40)
         names = engine.names()
         assert len(names) == 2
@@ -152,20 +154,31 @@ async def test_an_engine_that_dies_mid_run_leaves_a_list_and_clean_removes_it(tm
         assert "Docker engine is gone" in run.told
         assert run.left() == []
         remains = json.loads((run.run_dir / "remains.json").read_text())
-        assert sorted((one["kind"], one["name"]) for one in remains) == sorted(
-            zip(("container", "network"), names, strict=True)
-        )
+        listed = [(one["kind"], one["name"]) for one in remains]
+        assert listed == list(zip(("container", "network"), names, strict=True))
+        code, said = await clean(env)
+        assert code == 3
+        assert "start it and clean again" in said
 
         engine.start()
         assert set(engine.names()) == set(names)
-        cleaning = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "harness", "clean", "--runs", str(tmp_path), cwd=PROJECT_ROOT,
-            env=engine.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        said, _ = await asyncio.wait_for(cleaning.communicate(), ENDS_WITHIN_S)
-        assert cleaning.returncode == 0, said.decode()
+        code, said = await clean(env)
+        assert code == 0, said
+        assert all(f"removed {kind} {name}" in said for kind, name in listed), said
         assert engine.names() == []
         assert not (run.run_dir / "remains.json").exists()
+        assert await clean(env) == (0, "nothing to clean\n")
+
+
+async def clean(env):
+    """Run ``aftershock clean``; return its exit code and what it said of this test's runs."""
+    command = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "harness", "clean", cwd=PROJECT_ROOT, env=env, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await asyncio.wait_for(command.communicate(), ENDS_WITHIN_S)
+    lines = [line for line in said.decode().splitlines(keepends=True) if not line.startswith("left alone: ")]
+    return command.returncode, "".join(lines)
 
 
 async def test_a_full_disk_ends_the_run_in_order():
