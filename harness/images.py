@@ -2,6 +2,8 @@
 
 A system names them without a tag (``aftershock/bridge``); the tag is a checksum of everything that goes in, so whatever
 is changed is built anew, and two checkouts never share an image by accident. Any other image is taken as it is named.
+
+``python -m harness.images`` makes all three and tags them ``latest``, for ``docker/compose.yaml`` and for work by hand.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import fcntl
 import hashlib
 import io
 import os
+import sys
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,15 +21,17 @@ from functools import cached_property
 from pathlib import Path
 
 from harness import livekit_server
-from harness.errors import MachineError
+from harness.errors import HarnessError, MachineError
 from harness.livekit_server import Progress
-from harness.runtimes.container.engine import Engine, Say
+from harness.runtimes.container.engine import ENGINE_ERRORS, Engine, Say, why
 from harness.settings import PROJECT_ROOT, settings
 
 PREFIX = "aftershock/"
 LIVEKIT = f"{PREFIX}livekit"
 PYTHON_PARTS = (f"{PREFIX}bridge", f"{PREFIX}cloud")
 IMAGE_LABEL = "aftershock.image"
+BY_HAND = "latest"
+"""The tag of ours that moves; runs never use it."""
 _SKIPPED = {"__pycache__"}
 
 
@@ -107,6 +112,63 @@ async def made_ready(images: Mapping[str, str], livekit_path: str | None, say: P
     return await asyncio.to_thread(_made_ready, images, recipes, lambda text: loop.call_soon_threadsafe(say, text))
 
 
+def ours_unused() -> list[str]:
+    """Return our tags that this state of the files does not use, as names of images; blocks.
+
+    LiveKit's are left out while its binary is not in the cache: nobody can tell then which of them is in use.
+
+    Raises:
+        MachineError: no engine answers.
+    """
+    recipes = [python_recipe(name) for name in PYTHON_PARTS]
+    server = livekit_server.cached_path()
+    if server.exists():
+        recipes.append(livekit_recipe(server))
+    used, names = {recipe.image for recipe in recipes}, {recipe.name for recipe in recipes}
+    engine = Engine()
+    try:
+        tags = engine.tags_with(IMAGE_LABEL)
+    except ENGINE_ERRORS as refused:
+        raise MachineError("a list of images", why(refused), "look at `docker images`") from None
+    finally:
+        engine.close()
+    parted = ((tag, *tag.rpartition(":")[::2]) for tag in tags)
+    return [tag for tag, name, version in parted if name in names and version != BY_HAND and tag not in used]
+
+
+async def make_all(say: Progress) -> dict[str, str]:
+    """Make sure of all three images and tag them ``latest``; return name to the full name of this state's.
+
+    Raises:
+        MachineError: no engine, or an image cannot be built.
+    """
+    wanted = {name: name for name in (LIVEKIT, *PYTHON_PARTS)}
+    made = await made_ready(wanted, None, say)
+    await asyncio.to_thread(_tag_all, made)
+    return made
+
+
+def _tag_all(made: Mapping[str, str]) -> None:
+    engine = Engine()
+    try:
+        for name, image in made.items():
+            engine.tag(image, name, BY_HAND)
+    finally:
+        engine.close()
+
+
+def main() -> int:
+    """Make the images and print their names; return the exit code."""
+    try:
+        made = asyncio.run(make_all(lambda text: print(text, file=sys.stderr, flush=True)))
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    for name, image in made.items():
+        print(f"{image}  (and {name}:{BY_HAND})")
+    return 0
+
+
 def _made_ready(images: Mapping[str, str], recipes: Mapping[str, Recipe], say: Say) -> dict[str, str]:
     engine = Engine()
     try:
@@ -144,3 +206,7 @@ def _build(engine: Engine, recipe: Recipe, say: Say) -> None:
 
 def _all_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and not _SKIPPED & set(path.parts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

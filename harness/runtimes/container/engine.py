@@ -172,6 +172,21 @@ class Engine:
                 f"the image {image}, here or in its registry", why(refused), "build or pull it, or mend its name"
             ) from None
 
+    def tags_with(self, label: str) -> list[str]:
+        """Return every tag of the images that carry a label. Raises ENGINE_ERRORS."""
+        return sorted(str(tag) for one in self.client.images.list(filters={"label": label}) for tag in one.tags)
+
+    def tag(self, image: str, name: str, tag: str) -> None:
+        """Give an image that is there one more tag.
+
+        Raises:
+            MachineError: the engine refuses.
+        """
+        try:
+            self.client.images.get(image).tag(name, tag)
+        except ENGINE_ERRORS as refused:
+            raise MachineError(f"to tag {image} as {name}:{tag}", why(refused), "look at `docker images`") from None
+
     # -- networks ----------------------------------------------------------------------------------------------------
 
     def make_network(self, run: str) -> RunNetwork:
