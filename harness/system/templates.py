@@ -1,8 +1,7 @@
 """Templates in a component's environment and commands: ``{self.grpc}``, ``{livekit.signal}``, ``{timers.json}``, ...
 
 A part is only ever told the front of the link it dials, never where another part really is. Braces that are meant
-are doubled. Every name is checked when the file is read; values come with the run, but for an external part's own host
-and ports, which the file says.
+are doubled. Every name is checked when the file is read; values come with the run.
 """
 
 from __future__ import annotations
@@ -154,7 +153,6 @@ def _constants(system: System, component: Component) -> dict[str, str]:
     profile, defects = system.profile, system.defects_of(component.name)
     return {
         **system.values,
-        **_own_address(component),
         "self.name": component.name,
         "room.template": system.room_template,
         "timers.json": json.dumps(profile.timers_of.get(component.name, {})),
@@ -162,10 +160,3 @@ def _constants(system: System, component: Component) -> dict[str, str]:
         "defects": ",".join(defects),
         "defects.json": json.dumps(defects),
     }
-
-
-def _own_address(component: Component) -> dict[str, str]:
-    """Return where an external part is: nobody gives it an address of the run's."""
-    if component.external is None:
-        return {}
-    return {"self.host": component.external} | {f"self.{name}": str(port) for name, port in component.ports.items()}

@@ -46,15 +46,16 @@ def test_each_kind_is_a_whole_file_that_says_what_to_do(tmp_path, capsys, kind):
 def test_the_pid_of_a_compose_part_keeps_its_braces():
     assert main(["init", "compose"]) == 0
     system = load_system("aftershock.toml")
-    values = {**made_secrets(system), "run.id": "R"}
+    values = {**made_secrets(system), "scratch.dir": "/s"}
     fronts = dict.fromkeys(system.links, ("127.0.0.1", 1))
     ports = {name: dict(part.ports) for name, part in system.components.items()}
     found = resolve(
         system, system.components["bridge"],
-        Places(fronts, dict.fromkeys(ports, "h"), ports, {**values, "scratch.dir": "/s"}),
+        Places(fronts, dict.fromkeys(ports, "h"), ports, values),
     )  # fmt: skip
     assert (
-        found.commands["pid"][2] == "docker inspect -f '{{.State.Pid}}' $(docker compose -p aftershock-R ps -q bridge)"
+        found.commands["pid"][2]
+        == "docker inspect -f '{{.State.Pid}}' $(docker compose -p aftershock-9090 ps -q bridge)"
     )
 
 

@@ -71,9 +71,11 @@ def write(tmp_path):
 def places(system: System) -> Places:
     return Places(
         fronts={name: ("127.16.0.1", 20000 + number) for number, name in enumerate(system.links)},
-        hosts=dict.fromkeys(system.components, "127.16.0.1"),
+        hosts={name: component.external or "127.16.0.1" for name, component in system.components.items()},
         ports={
-            name: {port: 30000 + number for number, port in enumerate(component.ports)}
+            name: component.ports
+            if component.external
+            else {port: 30000 + number for number, port in enumerate(component.ports)}
             for name, component in system.components.items()
         },
         values={**made_secrets(system), **{name: f"<{name}>" for name in RIG_VALUES}},
