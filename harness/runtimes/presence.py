@@ -17,6 +17,8 @@ ANSWERS_WITHIN_S = 1.0
 UNANSWERED = 3
 """A port that hangs so often in a row answers no more; one that refuses is gone at once."""
 EVERYWHERE = ("0.0.0.0", "::")
+V4_IN_V6 = "::ffff:"
+"""How the kernel lists an IPv4 address that is bound by an IPv6 socket, as gRPC's are."""
 
 
 async def gone(process: Process) -> None:
@@ -78,9 +80,9 @@ def _listener(host: str, port: int) -> Process | None:
     pids = set()
     with contextlib.suppress(psutil.Error, OSError):
         for one in psutil.net_connections("tcp"):
-            if not one.laddr or one.laddr.port != port or one.laddr.ip not in (host, *EVERYWHERE):
+            if not one.laddr or one.laddr.port != port or one.status != psutil.CONN_LISTEN or not one.pid:
                 continue
-            if one.status == psutil.CONN_LISTEN and one.pid:
+            if one.laddr.ip.removeprefix(V4_IN_V6) in (host, *EVERYWHERE):
                 pids.add(one.pid)
     # Several hold the socket of a server that forks its workers: the oldest is the server.
     found = [process for pid in pids if (process := look_at(pid)) is not None]
