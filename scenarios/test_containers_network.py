@@ -47,7 +47,7 @@ async def test_captions_come_back_when_the_bridges_network_does(rig, way):
 @pytest.mark.container
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize(
-    ("way", "proof"), [("udp-drop", r"rules removed, [1-9]\d* packets dropped"), ("disconnect", "")]
+    ("way", "proof"), [("udp-drop", r"rules removed, [1-9]\d* packets dropped"), ("disconnect", "")], ids=list(FAULTS)
 )
 async def test_a_container_loses_its_network_for_real(play, way, proof):
     """Over containers both ways hold; the packets were counted, or the address and the name were seen to be back."""
