@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class RigOptions:
             words.append(f"--system {self.system}")
         if self.profile != "short":
             words.append(f"--profile {self.profile}")
-        words += [f"--set '{word}'" for word in self.sets]
+        words += ["--set " + (shlex.quote(word) if "'" in word else f"'{word}'") for word in self.sets]
         words += [f"--defect {word}" for word in self.defects]
         if self.livekit_server:
             words.append(f"--livekit-server {self.livekit_server}")
