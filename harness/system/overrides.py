@@ -31,9 +31,10 @@ def apply_sets(raw: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
         component = merged["components"][path[0]]
         key = path[1]
         change_runtime(component, [key])
-        if key == "ready" and len(path) > 2 and path[2] in READY_KINDS:
+        ready = component.get("ready")
+        if key == "ready" and len(path) > 2 and path[2] in READY_KINDS and isinstance(ready, dict):
             for kind in READY_KINDS:
-                component.get("ready", {}).pop(kind, None)
+                ready.pop(kind, None)
         _put(component, path[1:], _value(path, value, word), word)
         if key == "ours":
             said_ours[path[0]] = component["ours"]

@@ -341,7 +341,7 @@ def paths_of(table, path=()):
 WHOLE = tomllib.loads(REFERENCE)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(list(paths_of(WHOLE))), how=st.sampled_from(["rename", "retype", "delete"]), data=st.data())
 def test_a_file_changed_anywhere_loads_or_is_a_sentence(monkeypatch, path, how, data):
     raw = copy.deepcopy(WHOLE)
@@ -360,6 +360,25 @@ def test_a_file_changed_anywhere_loads_or_is_a_sentence(monkeypatch, path, how, 
         assert ", line " in str(sentence)
     except UsageError as sentence:
         assert "the name of a profile" in str(sentence)
+
+
+PIECES = st.sampled_from(
+    ["bridge", "livekit", "secrets", "ready", "http", "tcp", "commands", "start", "process", "image", "external",
+     "ports", "grpc", "env", "limits", "cpus", "needs", "ours", "x", "", "5", "a b"]
+)  # fmt: skip
+WORD = st.tuples(
+    st.lists(PIECES, min_size=1, max_size=4), st.sampled_from(["", "5", "nan", "true", "x", "[1]", "{a=1}", "'", "$X"])
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(words=st.lists(WORD, min_size=1, max_size=2))
+def test_any_word_over_the_file_loads_or_is_a_sentence(words):
+    sets = [f"{'.'.join(path)}={value}" for path, value in words]
+    try:
+        load_system("containers", sets=sets)
+    except UsageError as sentence:
+        assert str(sentence).startswith("expected ")
 
 
 def test_starters_and_systems_are_there():
