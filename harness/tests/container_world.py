@@ -6,6 +6,8 @@ import ipaddress
 import queue
 from typing import Any
 
+import docker.errors
+
 from harness.history import Recorder
 from harness.runtimes.container import running
 from harness.runtimes.container.engine import RunNetwork
@@ -15,6 +17,11 @@ from harness.system import Component
 
 SUBNET = ipaddress.IPv4Network("172.31.7.0/24")
 NETWORK = RunNetwork("aftershock-run-1", SUBNET, "172.31.7.1", "br-0123456789ab", "0123456789abcdef")
+
+
+def api_error(text):
+    """Return what docker-py raises when the engine refuses."""
+    return docker.errors.APIError("refused", explanation=text)
 
 
 class MadeUpContainer:
@@ -28,8 +35,9 @@ class MadeUpContainer:
         self.attrs: dict[str, Any] = {"State": {"Pid": 4711, "Status": "running", "OOMKilled": False}}
         self.attrs["NetworkSettings"] = {"Networks": {NETWORK.name: {}}}
         self.deaf, self.frozen, self.keeps = deaf, frozen, keeps
-        self.client = self  # of which only networks is asked
-        self.networks = self
+        self.client = self  # of which networks and a sign of life are asked
+        self.networks = self.api = self
+        self.silent = None
         self.lines: queue.Queue[bytes | None] = queue.Queue()
         self.status: queue.Queue[Any] = queue.Queue()
         self.asked = []
@@ -52,9 +60,18 @@ class MadeUpContainer:
         self.asked.append(f"restart {timeout}")
         self.ends(143, Pid=self.keeps or 4712)
 
-    def get(self, network):
-        assert network == NETWORK.id
+    base_url = "http+docker://localhost"
+
+    def get(self, what, timeout=0):
+        if what == f"{self.base_url}/_ping":
+            if self.silent is not None:
+                raise self.silent
+            return self
+        assert what == NETWORK.id
         return self
+
+    def raise_for_status(self):
+        pass
 
     def disconnect(self, _):
         if self.keeps is None:

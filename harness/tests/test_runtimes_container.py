@@ -9,7 +9,7 @@ import docker.errors
 import pytest
 
 from harness import events as ev
-from harness.errors import ComponentError, FaultDidNotLand, FaultNotSupported, HarnessError, MachineError, StartFailed
+from harness.errors import ComponentError, FaultDidNotLand, FaultNotSupported, HarnessError, StartFailed
 from harness.history import History, Recorder
 from harness.redact import know_secret
 from harness.remains import Remain, read_remains
@@ -25,10 +25,9 @@ from harness.runtimes import (
     Stoppable,
 )
 from harness.runtimes.container import containers
-from harness.runtimes.container.engine import Engine
 from harness.system import Component, Places, load_system, resolve
 from harness.system.values import Limits
-from harness.tests.container_world import NETWORK, SUBNET, MadeUpEngine, running_containers
+from harness.tests.container_world import NETWORK, MadeUpEngine, api_error, running_containers
 
 
 @pytest.fixture
@@ -154,6 +153,21 @@ async def test_a_dead_engine_is_an_end_of_unknown_kind_and_nobodys_fault(made):
     assert (one.by_machine, one.by_us) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("verb", "error"), [("pause", FaultDidNotLand), ("kill", FaultDidNotLand), ("stop", ComponentError)]
+)
+async def test_an_engine_that_hangs_is_not_asked_again(made, verb, error):
+    one, container = made()
+    container.silent = docker.errors.DockerException("read timed out")
+    container.pause = container.kill = container.stop = lambda *_, **__: pytest.fail("it was asked")
+    words = {"stop": [1]}.get(verb, [])
+    with pytest.raises(error, match=rf"docker {verb}.*the Docker engine is gone \(read timed out\)"):
+        await getattr(one, verb)(*words)
+    assert (one.alive(), one.by_us) == (False, False)
+    assert await one.wait_exit() == "was lost sight of, for the Docker engine is gone (read timed out)"
+    assert one.by_machine
+
+
 def test_limits_are_the_engines_and_leave_no_swap():
     assert containers._limits(SMALL) == {
         "mem_limit": 64 * 1024 * 1024, "memswap_limit": 64 * 1024 * 1024, "nano_cpus": 500_000_000
@@ -173,59 +187,6 @@ async def test_the_log_is_whole_and_masked_before_the_exit_is_told(made, tmp_pat
     assert one.find_line("^fir") == "first"
     lines = History.load(tmp_path).all(ev.LogLine)
     assert [line.text for line in lines] == ["first", "key ***", "last"]
-
-
-# -- the engine --------------------------------------------------------------------------------------------------------
-
-
-def api_error(text):
-    return docker.errors.APIError("refused", explanation=text)
-
-
-@pytest.fixture
-def bare_engine(monkeypatch):
-    """Give an engine that has no connection, with the names of the networks it was asked for."""
-    one = Engine.__new__(Engine)
-    answers: list[Exception] = []
-    wanted: list[Any] = []
-
-    def network(name, run, **more):
-        wanted.append(more)
-        answer = answers.pop(0) if answers else None
-        if answer is not None:
-            raise answer
-        return type("Made", (), {"id": "0123456789abcdef"})()
-
-    monkeypatch.setattr(one, "_network", network)
-    monkeypatch.setattr(one, "_free_subnet", lambda name, run: SUBNET)
-    return one, answers, wanted
-
-
-def test_a_subnet_lost_to_another_run_is_tried_again(bare_engine):
-    one, answers, wanted = bare_engine
-    answers.append(api_error("Pool overlaps with other one on this address space"))
-    assert one.make_network("run-1") == NETWORK
-    assert len(wanted) == 2
-    assert wanted[1]["ipam"]["Config"][0]["Subnet"] == "172.31.7.0/24"
-    assert NETWORK.address(2) == "172.31.7.12"
-
-
-def test_no_addresses_left_is_a_sentence(bare_engine):
-    one, answers, wanted = bare_engine
-    answers.append(api_error("could not find an available, non-overlapping IPv4 address pool"))
-    with pytest.raises(MachineError, match="IPv4 address pool; `aftershock clean` removes"):
-        one.make_network("run-1")
-    assert len(wanted) == 1
-
-
-def test_a_failed_build_ends_with_its_last_lines(monkeypatch):
-    one = Engine.__new__(Engine)
-    said: list[str] = []
-    steps = [{"stream": "Step 1/2 : FROM   x\n"}, {"stream": "Collecting grpcio\n"}, {"error": "pip returned 1"}]
-    monkeypatch.setattr(one, "_building", lambda *_: iter(steps))
-    with pytest.raises(MachineError, match=r"docker/bridge/Dockerfile; saw .*Collecting grpcio / pip returned 1"):
-        one.build("b:1", b"", "docker/bridge/Dockerfile", version="1", labels={}, say=said.append)
-    assert said == ["image b:1: Step 1/2 : FROM x"]
 
 
 # -- a run's containers ------------------------------------------------------------------------------------------------
@@ -278,7 +239,7 @@ async def test_a_dead_engine_ends_the_teardown_with_a_list_of_all_that_was_made(
         Remain("container", "aftershock-run-1-bridge", container.id),
         Remain("network", NETWORK.name, NETWORK.id),
     ]
-    assert one.exit_text() == "was lost sight of, for the Docker engine is gone"
+    assert one.exit_text() == "was lost sight of, for the Docker engine is gone (connection refused)"
 
 
 async def test_a_call_that_hangs_does_not_hold_up_a_teardown_without_an_engine(fleet):

@@ -173,7 +173,7 @@ class Containers:
         await asyncio.to_thread(self._let_go, engine, within_s=0.0 if gone else THREADS_END_WITHIN_S)
         for running in self._running:
             if gone:
-                running.give_up()
+                running.give_up(gone)
             await running.wait_exit()
         left = self._known() if gone else left
         if left:

@@ -35,7 +35,7 @@ ANSWERS_WITHIN_S = 60
 """Limit of a call that makes something."""
 ACTS_WITHIN_S = 10
 """Limit of a call that does something to what is there: kill, pause, inspect."""
-PINGS_WITHIN_S = 2.0
+PINGS_WITHIN_S = 3.0
 """An engine that lets so much time pass without a word is taken for dead."""
 STEP_SHOWN = 90
 """Characters of a build's step that are told."""
@@ -72,6 +72,16 @@ def why(error: BaseException) -> str:
     return " ".join(str(said).split())[:300]
 
 
+def silence_of(connection: Connection) -> str | None:
+    """Return why the engine behind a connection gives no answer (within 3 s), or None when it does."""
+    api = connection.api
+    try:
+        api.get(f"{api.base_url}/_ping", timeout=PINGS_WITHIN_S).raise_for_status()
+    except ENGINE_ERRORS as refused:
+        return why(refused)
+    return None
+
+
 class Engine:
     """A connection to the engine that ``docker`` uses too (DOCKER_HOST, else the current context)."""
 
@@ -103,12 +113,8 @@ class Engine:
             self.quick.close()
 
     def silent(self) -> str | None:
-        """Return why the engine gives no answer (within 2 s), or None when it does."""
-        try:
-            self.client.api.get(f"{self.client.api.base_url}/_ping", timeout=PINGS_WITHIN_S).raise_for_status()
-        except ENGINE_ERRORS as refused:
-            return why(refused)
-        return None
+        """Return why the engine gives no answer (within 3 s), or None when it does."""
+        return silence_of(self.client)
 
     # -- images ------------------------------------------------------------------------------------------------------
 

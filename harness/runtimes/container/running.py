@@ -19,7 +19,7 @@ from docker.models.containers import Container
 from harness.errors import ComponentError, FaultDidNotLand, FaultNotSupported
 from harness.runtimes.capabilities import Running
 from harness.runtimes.container import packets
-from harness.runtimes.container.engine import ENGINE_ERRORS, RunNetwork, why
+from harness.runtimes.container.engine import ENGINE_ERRORS, RunNetwork, silence_of, why
 from harness.runtimes.log import Log
 from harness.system import Component
 
@@ -138,6 +138,10 @@ class ContainerRunning:
         """``docker stop``: its stop signal, SIGKILL after ``within_s`` (whole seconds); works on what is dead, too."""
         if not self.alive():
             return f"container {self.identity}: it {self.exit_text()} before"
+        gone = await self._call(lambda: silence_of(self._container.client))
+        if gone is not None:
+            self.give_up(gone)
+            raise ComponentError(self.component.name, f"docker stop: the Docker engine is gone ({gone})")
         self.by_us = True
         patience_s = max(1, math.ceil(within_s))
         try:
@@ -262,6 +266,11 @@ class ContainerRunning:
         await self._asked(call, words)
 
     async def _asked(self, call: Callable[[], Any], words: str) -> None:
+        # A call to an engine that hangs would last three times as long.
+        gone = await self._call(lambda: silence_of(self._container.client))
+        if gone is not None:
+            self.give_up(gone)
+            raise FaultDidNotLand(f"{words} of {self.component.name}: the Docker engine is gone ({gone})")
         try:
             await self._call(call)
         except ENGINE_ERRORS as refused:
@@ -310,7 +319,7 @@ class ContainerRunning:
             text = f"exited {status}"
             ended = Ended(status, text + (self._starved(status) if out_of_memory else ""), out_of_memory)
         except ENGINE_ERRORS as lost:
-            ended = Ended(None, f"was lost sight of, for the Docker engine is gone ({why(lost)})", by_machine=True)
+            ended = _lost(why(lost))
         self._tell(lambda: None if self._ended.done() else self._ended.set_result(ended))
 
     def _starved(self, status: int) -> str:
@@ -325,11 +334,11 @@ class ContainerRunning:
             return f"{said} (limit {limit_mb:g} MiB); raise {name}.limits.memory_mb"
         return f"{said} (it has no limit of its own); free memory on this machine"
 
-    def give_up(self) -> None:
-        """Wait for its end, and for the rest of its log, no longer: the engine is gone."""
+    def give_up(self, reason: str) -> None:
+        """Wait for its end, and for the rest of its log, no longer: the engine is gone for this reason."""
         self._log_over.set()
         if not self._ended.done():
-            self._ended.set_result(Ended(None, "was lost sight of, for the Docker engine is gone", by_machine=True))
+            self._ended.set_result(_lost(reason))
 
     def _tell(self, news: Callable[[], Any]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is over, so nobody wants to know
@@ -342,6 +351,10 @@ class ContainerRunning:
         self._log.close()
         if on_exit is not None:
             on_exit(self)
+
+
+def _lost(reason: str) -> Ended:
+    return Ended(None, f"was lost sight of, for the Docker engine is gone ({reason})", by_machine=True)
 
 
 def _write_all(file: int, data: bytes) -> None:

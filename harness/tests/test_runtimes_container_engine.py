@@ -1,0 +1,55 @@
+"""The engine's answers, good and bad; without an engine."""
+
+from typing import Any
+
+import pytest
+
+from harness.errors import MachineError
+from harness.runtimes.container.engine import Engine
+from harness.tests.container_world import NETWORK, SUBNET, api_error
+
+
+@pytest.fixture
+def bare_engine(monkeypatch):
+    """Give an engine that has no connection, with the names of the networks it was asked for."""
+    one = Engine.__new__(Engine)
+    answers: list[Exception] = []
+    wanted: list[Any] = []
+
+    def network(name, run, **more):
+        wanted.append(more)
+        answer = answers.pop(0) if answers else None
+        if answer is not None:
+            raise answer
+        return type("Made", (), {"id": "0123456789abcdef"})()
+
+    monkeypatch.setattr(one, "_network", network)
+    monkeypatch.setattr(one, "_free_subnet", lambda name, run: SUBNET)
+    return one, answers, wanted
+
+
+def test_a_subnet_lost_to_another_run_is_tried_again(bare_engine):
+    one, answers, wanted = bare_engine
+    answers.append(api_error("Pool overlaps with other one on this address space"))
+    assert one.make_network("run-1") == NETWORK
+    assert len(wanted) == 2
+    assert wanted[1]["ipam"]["Config"][0]["Subnet"] == "172.31.7.0/24"
+    assert NETWORK.address(2) == "172.31.7.12"
+
+
+def test_no_addresses_left_is_a_sentence(bare_engine):
+    one, answers, wanted = bare_engine
+    answers.append(api_error("could not find an available, non-overlapping IPv4 address pool"))
+    with pytest.raises(MachineError, match="IPv4 address pool; `aftershock clean` removes"):
+        one.make_network("run-1")
+    assert len(wanted) == 1
+
+
+def test_a_failed_build_ends_with_its_last_lines(monkeypatch):
+    one = Engine.__new__(Engine)
+    said: list[str] = []
+    steps = [{"stream": "Step 1/2 : FROM   x\n"}, {"stream": "Collecting grpcio\n"}, {"error": "pip returned 1"}]
+    monkeypatch.setattr(one, "_building", lambda *_: iter(steps))
+    with pytest.raises(MachineError, match=r"docker/bridge/Dockerfile; saw .*Collecting grpcio / pip returned 1"):
+        one.build("b:1", b"", "docker/bridge/Dockerfile", version="1", labels={}, say=said.append)
+    assert said == ["image b:1: Step 1/2 : FROM x"]
