@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -140,9 +142,12 @@ def _gateway(engine: Engine) -> Check:
         return Check(Group.CONTAINERS, "UDP to containers", Status.INFO, "no default network to try it in; not tried")
     why_not = datagram(gateway)
     if why_not:
+        vanished = why_not == os.strerror(errno.EADDRNOTAVAIL)
         return Check(
             Group.CONTAINERS, "UDP to containers", Status.LACK, f"at the gateway {gateway}: {why_not}",
-            "media between phones and LiveKit in a container", f"iptables -I INPUT -d {gateway} -p udp -j ACCEPT",
+            "media between phones and LiveKit in a container",
+            "restart the Docker engine: its bridge is gone" if vanished
+            else f"iptables -I INPUT -d {gateway} -p udp -j ACCEPT",
         )  # fmt: skip
     return Check(Group.CONTAINERS, "UDP to containers", Status.OK, f"a datagram came at the gateway {gateway}")
 
