@@ -40,10 +40,11 @@ class DeadRun:
     """In its remains.json."""
 
     def needs_other_engine(self) -> str:
-        """Return the DOCKER_HOST whose engine is to be asked, if that is not the one in use now."""
+        """Say which engine is to be asked, if that is not the one in use now."""
         if self.lease is None or self.lease.docker_host == settings().docker_host or not self.needs_engine():
             return ""
-        return self.lease.docker_host or "(none)"
+        other = self.lease.docker_host
+        return f"with DOCKER_HOST={other}; set it" if other else "without DOCKER_HOST; unset it"
 
     def needs_engine(self) -> bool:
         """Tell whether an engine has, or may have, something of it."""

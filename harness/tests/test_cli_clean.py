@@ -188,7 +188,7 @@ def test_another_engine_s_remains_are_not_forgotten(world, monkeypatch):
     world.died()
     add_remains(world.runs, [Remain("network", "aftershock-net", "abc")])
     monkeypatch.delenv("DOCKER_HOST")
-    assert f"could not remove what {world.run} made with DOCKER_HOST=unix:///other.sock" in world.clean()[0]
+    assert f"could not remove what {world.run} made with DOCKER_HOST=unix:///other.sock; set it" in world.clean()[0]
     assert read_remains(world.runs)
 
 

@@ -20,9 +20,10 @@ from harness.runtimes.container.engine import ENGINE_ERRORS, MACHINE_LABEL, RUN_
 
 ANSWERS_WITHIN_S = 6
 SWEPT_WITHIN_S = 8.0
-QUIET_S = 1.5
-"""So long nothing of a dead run must turn up before all of it is taken for gone: the engine may still be making what
-the rig asked for with its last breath."""
+QUIET_S = 0.75
+"""So long nothing more of a dead run must turn up before all of it is taken for gone..."""
+MAKING_S = 2.0
+"""...and not before this long after we began: the engine may still be making what the rig asked for at its end."""
 ROUND_S = 0.25
 SIDE_BY_SIDE = 8
 
@@ -100,22 +101,22 @@ def clear(engine: Engine, wanted: Iterable[Labelled], within_s: float = SWEPT_WI
     return left
 
 
-def sweep(run: str, within_s: float = SWEPT_WITHIN_S, quiet_s: float = QUIET_S) -> Swept:
-    """Remove all of a dead run, until nothing more of it turns up for ``quiet_s``; look for rules on its networks.
+def sweep(run: str, within_s: float = SWEPT_WITHIN_S) -> Swept:
+    """Remove all of a dead run, until nothing more of it turns up; look for rules on its networks.
 
     Raises:
         MachineError: no engine answers.
     """
-    limit = time.monotonic() + within_s
+    began = time.monotonic()
     engine = Engine(ANSWERS_WITHIN_S)
     seen: dict[Labelled, None] = {}
     try:
-        quiet_from, found = time.monotonic(), labelled(engine, run)
-        while time.monotonic() < limit and (found or time.monotonic() - quiet_from < quiet_s):
+        quiet_at, found = began + MAKING_S, labelled(engine, run)
+        while time.monotonic() < began + within_s and (found or time.monotonic() < quiet_at):
             if found:
                 seen |= dict.fromkeys(found)
                 remove(engine, found)
-                quiet_from = time.monotonic()
+                quiet_at = max(began + MAKING_S, time.monotonic() + QUIET_S)
             time.sleep(ROUND_S)
             found = labelled(engine, run)
         left = labelled(engine, run)
@@ -134,7 +135,9 @@ def sweep_and_tell(run: str) -> None:
     """Print as JSON what ``sweep`` did (for the janitor, which reads it)."""
     try:
         swept = sweep(run)
-    except (MachineError, *ENGINE_ERRORS) as refused:
+    except MachineError as refused:
+        swept = Swept((), (), refused.seen)
+    except ENGINE_ERRORS as refused:
         swept = Swept((), (), why(refused))
     json.dump(asdict(swept), sys.stdout)
 
