@@ -1,7 +1,8 @@
 """Containers as a user meets them: building the images, starting a stack of them, the first caption, taking it down.
 
 The images are built once from nothing (no layer of an earlier build is used) under names of their own, which are
-removed again; the base image is there already. Then ``baseline`` runs over containers. One JSON line is printed.
+removed again; the base image is there already, and the stage that bridge and cloud share counts twice. Then
+``baseline`` runs over containers. One JSON line is printed.
 """
 
 from __future__ import annotations
