@@ -93,10 +93,10 @@ class ProcessRunning:
         name = self.component.name
         if not found:
             raise FaultDidNotLand(f"{name} was not running when it was to be killed: it {self.exit_text()}")
-        was, self.by_us = self.by_us, True
+        # For good: a graceful stop may wait for others to go, and its end, however late, is still our doing.
+        self.by_us = True
         seen = await self._end(number, found, IGNORED_AFTER_S)
         if seen is None:
-            self.by_us = was
             raise FaultDidNotLand(f"{name} ignored SIG{signal} for {IGNORED_AFTER_S:g} s")
         await self._finish()
         return f"pid {self.identity} exited {self._process.returncode}, {_processes(seen)} ended"

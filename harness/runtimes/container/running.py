@@ -126,8 +126,7 @@ class ContainerRunning:
         try:
             await self._ask(lambda: self._container.kill(name), f"docker kill --signal {name}")
             await asyncio.wait_for(asyncio.shield(self._ended), IGNORED_AFTER_S)
-        except TimeoutError:
-            self.by_us = was
+        except TimeoutError:  # a graceful stop may wait for others to go: its end, however late, is still our doing
             raise FaultDidNotLand(f"{self.component.name} ignored {name} for {IGNORED_AFTER_S:g} s") from None
         except FaultDidNotLand:
             self.by_us = was
