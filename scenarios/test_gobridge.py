@@ -6,11 +6,27 @@ import subprocess
 import pytest
 
 from fixtures.gobridge import SOURCE, sources
-from harness.events import Gate, Leftover
+from harness import (
+    Inconclusive,
+    Restart,
+    SocketClosed,
+    Terminate,
+    Vanish,
+    alive,
+    clean,
+    intact,
+    ordered,
+    resumes,
+    unique,
+)
+from harness.events import ComponentStarted, Gate, Leftover
 from harness.history import History
+from harness.processes import look_at, processes_of
+from harness.settings import PROJECT_ROOT
 from harness.story import registry
 
 pytestmark = pytest.mark.timeout(900)  # the first of them builds it
+BACKGROUND = PROJECT_ROOT / "fixtures" / "strangers" / "background"
 HAND_WRITTEN_LINES = 300
 MEND_OFF = "bridge.env.REFUSE_EXISTING=1"
 VANISH, KILL = "force-quit-restart-cloud[vanish]", "force-quit-restart-cloud[kill]"
@@ -65,6 +81,43 @@ async def test_a_story_holds_with_the_go_bridge_given_only_as_image(play, gobrid
     assert verdict["outcome"] == "HOLDS", verdict["report"]
     assert verdict["tested"]["bridge"]["image"] == gobridge_in_image
     assert History.load(verdict["run_dir"]).all(Leftover) == ()
+
+
+@pytest.mark.parametrize("scenario", ["baseline", VANISH])
+async def test_a_story_holds_with_the_go_bridge_given_only_as_commands(play, gobridge, scenario):
+    """Two commands, one that puts the bridge into the background and one that kills it, are enough."""
+    pid_file = "{scratch.dir}/bridge.pid"
+    start = f"bridge.commands.start={BACKGROUND} {pid_file} {gobridge}"
+    verdict = await play(scenario, sets=[start, f"bridge.commands.kill=sh -c 'kill -9 $(cat {pid_file})'"])
+    assert verdict["outcome"] == "HOLDS", verdict["report"]
+    told = History.load(verdict["run_dir"])
+    assert told.all(Leftover) == ()
+    assert look_at(int(next(e.identity for e in told.all(ComponentStarted) if e.component == "bridge"))) is None
+
+
+async def test_the_go_bridge_does_not_end_by_sigterm_while_a_stream_is_open(rig, gobridge, verdict_of):
+    """A graceful stop waits for the cloud's stream, which stays: SIGTERM is no fault here, and says so; it is ended."""
+    with pytest.raises(Inconclusive, match="bridge ignored SIGTERM for 5 s"):
+        async with rig(sets=[f"bridge.process={gobridge}"]) as r:
+            alice = await r.phone("alice")
+            await alice.starts_talking()
+            await r.steady(alice.flow, for_s=1)
+            await r.strike(Terminate("bridge"))
+    assert verdict_of(r)["outcome"] == "UNKNOWN"
+    assert processes_of(r.run) == []
+
+
+@pytest.mark.parametrize("fault", [Restart("bridge", signal="KILL"), Vanish("bridge", silent=("bridge->livekit",))])
+async def test_captions_come_back_after_the_go_bridge_did(rig, gobridge, fault):
+    """The bridge is killed and comes back, then the phone's socket is closed: captions are back with the next one."""
+    async with rig(sets=[f"bridge.process={gobridge}"]) as r:
+        alice = await r.phone("alice")
+        await alice.starts_talking()
+        await r.steady(alice.flow, for_s=1)
+        await r.strike(fault)
+        await r.strike(SocketClosed("alice", code=1001))
+        await r.recovered(alice.flow, within_s=r.budget.resumes_s)
+    r.check(resumes(within_s=r.budget.resumes_s), ordered, unique, intact, alive, clean)
 
 
 def test_the_go_bridge_is_small_and_formatted():
