@@ -24,9 +24,7 @@ _KINDS: dict[str, ReadyKind] = {"http": "http", "tcp": "tcp", "grpc_health": "gr
 _VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 
 
-def build(
-    path: Path, source: str, raw: Raw, profile: str, sets: tuple[str, ...] = (), defects: tuple[str, ...] = ()
-) -> System:
+def build(path: Path, raw: Raw, profile: str, sets: tuple[str, ...] = (), defects: tuple[str, ...] = ()) -> System:
     """Make the system of ``raw``.
 
     Raises:
@@ -42,7 +40,7 @@ def build(
         profile=_profile(raw["profiles"], profile, components), told=judging.get("told", ()),
         alarm=judging.get("alarm", ()), expected=judging.get("expected", ()),
         defects=_defects(defects, components, ears), sets=sets, room_template=raw.get("room_template", "{user}"),
-        values=_leaves(raw["values"]), secrets=_secrets(raw["secrets"]), source=source,
+        values=_leaves(raw["values"]), secrets=_secrets(raw["secrets"]),
     )  # fmt: skip
     check_templates(system)
     return system

@@ -24,11 +24,10 @@ def load_system(
         UsageError: an unknown system, profile or defect, or a ``--set`` that cannot be used.
     """
     layers = read_layers(_find(name_or_file))
-    path, source = layers[0].path, layers[0].source
-    raw = merged(layers)
+    path, raw = layers[0].path, merged(layers)
     try:
         check(raw)
-        plain = build(path, source, raw, profile)
+        plain = build(path, raw, profile)
     except Problem as wrong:
         raise SystemFileError(wrong.expected, f"{wrong.seen} ({where(layers, wrong.keys)})", wrong.mend) from None
     if not sets and not defects:
@@ -36,7 +35,7 @@ def load_system(
     try:
         raw = apply_sets(raw, sets)
         check(raw)
-        return build(path, source, raw, profile, tuple(sets), tuple(defects))
+        return build(path, raw, profile, tuple(sets), tuple(defects))
     except Problem as wrong:
         raise UsageError(wrong.expected, f"{wrong.seen} (by --set)", wrong.mend) from None
 

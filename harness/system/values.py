@@ -152,8 +152,6 @@ class System:
     """Constants that templates may name, e.g. ``app.package``."""
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     """Secrets that templates may name; an empty one is made anew for each run."""
-    source: str = field(default="", repr=False)
-    """The text of the file."""
 
     def start_order(self) -> tuple[str, ...]:
         """Return the components so that each comes after what it needs; ties in the file's order."""
