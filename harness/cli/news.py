@@ -35,6 +35,8 @@ def sentence(event: ev.AnyEvent) -> str | None:
     if isinstance(event, ev.ComponentExited):
         whose = "" if event.machine else " outside any fault"
         return None if event.by_us else f"{event.component} {event.exit_text}{whose}"
+    if isinstance(event, ev.ContainerEvent):
+        return f"{event.component}: something in it was killed for want of memory" if event.action == "oom" else None
     if isinstance(event, ev.Note):
         return event.text if event.proc in TELLING else None
     line = _LINES.get(type(event))

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import docker.errors
 import pytest
+import requests
+import urllib3
 
 from harness.errors import MachineError
-from harness.runtimes.container.engine import Engine
+from harness.runtimes.container.engine import Engine, why
 from harness.tests.container_world import NETWORK, SUBNET, api_error
 
 
@@ -53,3 +56,16 @@ def test_a_failed_build_ends_with_its_last_lines(monkeypatch):
     with pytest.raises(MachineError, match=r"docker/bridge/Dockerfile; saw .*Collecting grpcio / pip returned 1"):
         one.build("b:1", b"", "docker/bridge/Dockerfile", version="1", labels={}, say=said.append)
     assert said == ["image b:1: Step 1/2 : FROM x"]
+
+
+def test_why_is_the_systems_own_words():
+    refused = requests.exceptions.ConnectionError(
+        urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionRefusedError(111, "Connection refused"))
+    )
+    assert why(refused) == "Connection refused"
+    nested = docker.errors.DockerException(f"Error while fetching server API version: {refused}")
+    nested.__cause__ = refused
+    assert why(nested) == "Connection refused"
+    assert why(requests.exceptions.ReadTimeout("UnixHTTPConnectionPool(host='localhost')")) == "no answer in time"
+    assert why(api_error("no such\n image")) == "no such image"
+    assert why(docker.errors.DockerException()) == "DockerException"

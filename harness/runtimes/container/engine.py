@@ -67,9 +67,20 @@ def run_labels(run: str) -> dict[str, str]:
 
 
 def why(error: BaseException) -> str:
-    """Return what the engine said, in one line."""
-    said = getattr(error, "explanation", None) or str(error) or type(error).__name__
+    """Return what the engine said, or why it said nothing, in one line."""
+    if isinstance(error, requests.exceptions.Timeout):
+        return "no answer in time"
+    said = getattr(error, "explanation", None) or _refusal(error) or str(error) or type(error).__name__
     return " ".join(str(said).split())[:300]
+
+
+def _refusal(error: BaseException) -> str:
+    """Return the system's own words, e.g. "Connection refused", from under the libraries' layers of errors."""
+    if isinstance(error, OSError) and not isinstance(error, requests.exceptions.RequestException) and error.strerror:
+        return error.strerror
+    inner = [one for one in (*error.args, error.__cause__) if isinstance(one, BaseException)]
+    nested = [one for part in error.args if isinstance(part, tuple) for one in part if isinstance(one, BaseException)]
+    return next((words for one in (*inner, *nested) if (words := _refusal(one))), "")
 
 
 def silence_of(connection: Connection) -> str | None:
