@@ -1,4 +1,4 @@
-"""The command line: ``aftershock run | list | check``; one file per command."""
+"""The command line, ``aftershock``; one file per command."""
 
 from harness.cli.app import main
 

@@ -146,11 +146,15 @@ async def _by_hand(reach: Reach, name: str, user: str, runs: Path, for_s: float 
     kept = RunDir.create(runs, "phone")
     booth = PhoneBooth(kept.run, kept.path, reach.configuration)
     person = Person(name, user, booth, Live(kept.path, reach.epoch_ns))
-    print(f"{user} dials {reach.cloud_url} and talks; its words are s{person.speaker}wN; record in {kept.path}")
+    print(
+        f"{user} dials {reach.cloud_url} and talks; its words are s{person.speaker}wN; record in {kept.path}",
+        flush=True,
+    )
+    began = now_ns()
     try:
         await person.opens_the_app()
         await person.starts_talking()
-        return await _look_on(person, over, for_s)
+        return await _look_on(person, over, for_s, began)
     except HarnessError as wrong:
         if over.is_set():
             return NOT_SEEN
@@ -161,8 +165,7 @@ async def _by_hand(reach: Reach, name: str, user: str, runs: Path, for_s: float 
         kept.close()
 
 
-async def _look_on(person: Person, over: asyncio.Event, for_s: float | None) -> int:
-    began = now_ns()
+async def _look_on(person: Person, over: asyncio.Event, for_s: float | None, began: int) -> int:
     screen = Screen(person.speaker)
     limit_s = for_s if for_s is not None else float("inf")
     while not over.is_set() and seconds_between(began, now_ns()) < limit_s:
