@@ -146,15 +146,12 @@ async def _by_hand(reach: Reach, name: str, user: str, runs: Path, for_s: float 
     kept = RunDir.create(runs, "phone")
     booth = PhoneBooth(kept.run, kept.path, reach.configuration)
     person = Person(name, user, booth, Live(kept.path, reach.epoch_ns))
-    print(
-        f"{user} dials {reach.cloud_url} and talks; its words are s{person.speaker}wN; record in {kept.path}",
-        flush=True,
-    )
-    began = now_ns()
+    words = f"s{person.speaker}wN"
+    print(f"{user} dials {reach.cloud_url} and talks; its words are {words}; record in {kept.path}", flush=True)
     try:
         await person.opens_the_app()
         await person.starts_talking()
-        return await _look_on(person, over, for_s, began)
+        return await _look_on(person, over, for_s)
     except HarnessError as wrong:
         if over.is_set():
             return NOT_SEEN
@@ -165,7 +162,8 @@ async def _by_hand(reach: Reach, name: str, user: str, runs: Path, for_s: float 
         kept.close()
 
 
-async def _look_on(person: Person, over: asyncio.Event, for_s: float | None, began: int) -> int:
+async def _look_on(person: Person, over: asyncio.Event, for_s: float | None) -> int:
+    began = now_ns()
     screen = Screen(person.speaker)
     limit_s = for_s if for_s is not None else float("inf")
     while not over.is_set() and seconds_between(began, now_ns()) < limit_s:
@@ -173,7 +171,7 @@ async def _look_on(person: Person, over: asyncio.Event, for_s: float | None, beg
         for event in person.live.events:
             line = screen.line(event)
             if line is not None:
-                print(f"[{seconds_between(began, event.t_ns):6.1f} s] {line}", flush=True)
+                print(f"[{max(0.0, seconds_between(began, event.t_ns)):6.1f} s] {line}", flush=True)
         person.live.events.clear()
         if not person.is_there():
             sys.stderr.write("the phone's own process ended; its log is in the record\n")

@@ -9,7 +9,6 @@ from harness import events as ev
 from harness.cli import main
 from harness.cli import phone as cli_phone
 from harness.cli.phone import Screen, name_of, own_cloud, span, standing
-from harness.clock import now_ns
 from harness.errors import UsageError
 from harness.history import Recorder
 from harness.rig.live import Live
@@ -186,6 +185,6 @@ async def test_the_exit_code_says_what_was_seen(monkeypatch, tmp_path, capsys, s
     recorder = Recorder(tmp_path, "r", "phone-1")
     for event in seen:
         recorder.emit(caption(1, speaker=alice.speaker) if event == "caption" else event)
-    assert await cli_phone._look_on(alice, asyncio.Event(), 0.2, now_ns()) == code
+    assert await cli_phone._look_on(alice, asyncio.Event(), 0.2) == code
     shown = capsys.readouterr()
     assert said in shown.out + shown.err
