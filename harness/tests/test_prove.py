@@ -322,7 +322,7 @@ def test_what_a_case_names_is_built_once_and_never_written_down(tmp_path, monkey
     assert filled_in("bridge.process={gobridge} {self.grpc}", where) == f"bridge.process={builder} {{self.grpc}}"
     text = f"{builder} exited 7; see {tmp_path}/runs/x"
     assert without_paths(text, where, tmp_path) == "{gobridge} exited 7; see runs/x"
-    builder.write_text("raise SystemExit('no Go here')")
+    builder.write_text("print(__file__)\nraise SystemExit('no Go here')")
     with pytest.raises(MachineError, match="saw no Go here; run python -m made_up_builder gobridge by hand"):
         build_what_is_named(cases, tmp_path)
 
