@@ -30,11 +30,11 @@ ROUTE_UP, ROUTE_REJECT = 0x1, 0x200
 BUILT_IN_POOLS = (*(f"172.{octet}.0.0/16" for octet in range(17, 32)), "192.168.0.0/16")
 """The engine's own, where its configuration names none (Docker's manual, `dockerd --default-address-pool`)."""
 WORDS = {
-    "FileNotFoundError": "there is no socket where the engine's should be",
-    "PermissionError": "this user may not use the engine's socket",
+    "No such file or directory": "there is no socket where the engine's should be",
     "Permission denied": "this user may not use the engine's socket",
+    "no answer in time": "the engine keeps silent",
     "timed out": "the engine keeps silent",
-    "ConnectionRefusedError": "nothing listens at the engine's socket",
+    "Connection refused": "nothing listens at the engine's socket",
 }
 """Part of what is raised -> what it means."""
 
@@ -73,7 +73,7 @@ def _program() -> Check:
 def _no_engine(said: str) -> Check:
     seen = next((words for part, words in WORDS.items() if part in said), said)
     mend = "systemctl start docker (install Docker Engine first where it is missing; DOCKER_HOST names another)"
-    if seen == WORDS["PermissionError"]:
+    if seen == WORDS["Permission denied"]:
         mend = "usermod -aG docker USER as root, then log in anew"
     return Check(Group.CONTAINERS, "Docker engine", Status.LACK, seen, "parts given as images", mend)
 
