@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import FaultDidNotLand, FaultNotSupported
 from harness.processes import Process, look_at
+from harness.redact import mask
 from harness.runtimes.capabilities import Killable, Pausable, Restartable, Stoppable
 from harness.runtimes.kept import Kept
 from harness.runtimes.log import Log
@@ -34,8 +35,8 @@ NEEDS: dict[type, tuple[str, ...]] = {
 
 
 def in_words(component: Component, verb: str) -> str:
-    """Return the command as the user wrote it: its templates hold no secret."""
-    return shlex.join((component.commands or {})[verb])
+    """Return the command as the user wrote it, its templates not filled; a secret that stands there is masked."""
+    return mask(shlex.join((component.commands or {})[verb]))
 
 
 class CommandsRunning:
@@ -175,7 +176,9 @@ class CommandsRunning:
 
     async def _must_end(self, verb: str) -> None:
         if not await self.ends_within(GONE_WITHIN_S):
-            raise FaultDidNotLand(f"{self._name()} still lives {GONE_WITHIN_S:g} s after {self._words(verb)}")
+            said = f"{self._name()} still lives {GONE_WITHIN_S:g} s after {self._words(verb)}"
+            mend = f"; give {self.component.name}.commands.pid, so that a new one can be told from the old"
+            raise FaultDidNotLand(said if self.process is not None else said + mend)
 
     def _words(self, verb: str) -> str:
         return f"`{in_words(self.component, verb)}`"
@@ -218,7 +221,7 @@ class CommandsRunning:
             if self._launched is not None and self._launched.started.done() and await self._is_itself():
                 text = f"exited {self._launched.exited.result()}"
         elif self._address is not None:
-            text = await silent(self._address, every_s=0.05 if self.component.external is None else 0.25)
+            text = await silent(self._address)
         else:
             await asyncio.Event().wait()  # nothing tells when it ends
             return

@@ -42,7 +42,7 @@ async def gone(process: Process) -> None:
         os.close(handle)
 
 
-async def silent(address: Address, *, every_s: float = LOOKS_EVERY_S) -> str:
+async def silent(address: Address) -> str:
     """Return, in words, once nothing takes connections at ``address`` any more."""
     unanswered = 0
     while True:
@@ -51,7 +51,7 @@ async def silent(address: Address, *, every_s: float = LOOKS_EVERY_S) -> str:
         if seen is not None and (seen != _HANGS or unanswered >= UNANSWERED):
             return f"stopped answering at {address[0]}:{address[1]}"
         # Time itself: somebody else's part has nothing that would tell us.
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(LOOKS_EVERY_S)
 
 
 _HANGS = f"no answer within {ANSWERS_WITHIN_S:g} s"
