@@ -63,6 +63,11 @@ def conclude(ended: ChildEnded, scenario: str, options: RigOptions) -> Finished:
         judgement = judged(ended.run_dir, write=not ended.finished)
     except CorruptRun as wrong:
         return _nothing_run(scenario, options, wrong.exit_code, str(wrong), run_dir=ended.run_dir)
+    except OSError as refused:
+        why = (
+            f"expected to write the verdict in {ended.run_dir}; saw {refused.strerror}; free space there, or use --runs"
+        )
+        return _nothing_run(scenario, options, MACHINE, why, run_dir=ended.run_dir)
     return _weighed(judgement, ended, scenario)
 
 

@@ -29,7 +29,7 @@ PORTS_NEEDED = 100
 CORES_ADVISED = 2
 MEMORY_NEEDED_MB, MEMORY_ADVISED_MB = 600, 1500
 """A process run with one phone takes 415 MB (measured, each page counted once)."""
-DISK_NEEDED_MB, DISK_ADVISED_MB = 50, 1000
+DISK_NEEDED_MB, DISK_ADVISED_MB = 50, 500
 """A short run's directory takes 0.2 MB, and 1 MB more while it lasts (measured)."""
 CLOCK_TICK_S = 1e-3
 """A coarser clock could not tell the frames of 20 ms apart."""
@@ -95,7 +95,7 @@ def memory() -> Check:
     if free_mb < MEMORY_NEEDED_MB:
         return Check(Group.MUST, "memory", Status.LACK, seen, "a stack of one phone", mend)
     if free_mb < MEMORY_ADVISED_MB:
-        return Check(Group.MUST, "memory", Status.INFO, seen, "building LiveKit, or stacks side by side", mend)
+        return Check(Group.MUST, "memory", Status.INFO, seen, "building LiveKit, or several stacks side by side", mend)
     return Check(Group.MUST, "memory", Status.OK, seen)
 
 
@@ -130,9 +130,7 @@ def disk(what: str, path: Path) -> Check:
     if free_mb < DISK_NEEDED_MB:
         return Check(Group.MUST, name, Status.LACK, seen, "any run", f"free space there, or {_elsewhere(what)}")
     if free_mb < DISK_ADVISED_MB:
-        return Check(
-            Group.MUST, name, Status.INFO, seen, "building LiveKit or images, or keeping many runs", "free space there"
-        )
+        return Check(Group.MUST, name, Status.INFO, seen, "keeping many runs", "free space there")
     return Check(Group.MUST, name, Status.OK, seen)
 
 

@@ -26,6 +26,7 @@ from harness.redact import mask
 from harness.remains import Remain, add_remains
 from harness.run_lease import drop_dead
 from harness.settings import scratch_dir
+from harness.spare import give_up_spare
 
 SHOWN = 20
 
@@ -82,6 +83,8 @@ def clean_up(run: str, run_dir: Path, registered: Registered, known: Known) -> N
     killed, left = end_all(known, *busy)
     scratch = scratch_dir(run)
     shutil.rmtree(scratch, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the run directory itself is perhaps not ours to change any more
+        give_up_spare(run_dir)
     if scratch.exists():
         left.append(Remain("directory", str(scratch)))
     took_s = seconds_between(began_ns, now_ns())

@@ -1,5 +1,6 @@
 """The command line: names, exit codes, what is shown, what is printed as JSON."""
 
+import errno
 import io
 import json
 from collections import Counter
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from harness import events as ev
+from harness import report
 from harness.cli import child as cli_child
 from harness.cli import main
 from harness.cli import run as cli_run
@@ -58,7 +60,11 @@ def plays(monkeypatch, stories):
             asked.append((scenario, options))
             return child(left.pop(0), verdicts, run_dir)
 
+        async def healthy(runs):
+            return "doctor: asked"
+
         monkeypatch.setattr(cli_run, "command", command)
+        monkeypatch.setattr(cli_run, "what_is_lacking", healthy)
         return asked
 
     return play
@@ -181,7 +187,19 @@ def test_json_is_one_line_per_run_and_a_summary(plays, tmp_path, capsys):
 def test_a_run_without_a_plain_verdict_never_passes(script, code, said, plays, tmp_path, capsys):
     plays(script, run_dir=save(green(), tmp_path / "r"))
     assert main(["run", "baseline"]) == code
-    assert said in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert said in shown.out
+    assert ("doctor: asked" in shown.err) is (code == 3)
+
+
+def test_a_verdict_that_finds_the_disk_full_is_one_sentence(plays, tmp_path, capsys, monkeypatch):
+    def full(run_dir):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(report, "write", full)
+    plays("start(); killed()", run_dir=save(green(), tmp_path / "r"))
+    assert main(["run", "baseline"]) == 3
+    assert "saw No space left on device; free space there, or use --runs" in capsys.readouterr().out
 
 
 def test_a_corrupt_run_is_exit_2_with_the_sentence(plays, tmp_path, capsys):

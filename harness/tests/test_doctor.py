@@ -7,7 +7,6 @@ import resource
 import shutil
 import socket
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -16,13 +15,9 @@ import pytest
 from harness import cli, livekit_server
 from harness.addresses import FIRST_PORT, LAST_PORT
 from harness.cli import doctor as cli_doctor
-from harness.cli import run as cli_run
-from harness.cli.outcome import Finished
 from harness.doctor import Check, Examination, Group, Status, as_json, as_text, containers, lacks_text, machine, tools
 from harness.errors import MachineError
-from harness.rig.options import RigOptions
 from harness.runtimes.container import engine
-from harness.story import ScenarioInfo
 
 OURS = Check(Group.MUST, "ports", Status.LACK, "3 of 12000 free", "any run", "ss -tulpn")
 FINE = Check(Group.MUST, "Python", Status.OK, "3.11.7")
@@ -163,17 +158,3 @@ def test_a_pool_leaves_by_the_default_route_unless_one_of_its_own_rejects(pool, 
     routes = list(containers._routes(TABLE))
     assert containers.leaves_the_machine(ipaddress.IPv4Network(pool), routes) is leaves
     assert not containers.leaves_the_machine(ipaddress.IPv4Network(pool), routes[1:])
-
-
-async def test_what_is_lacking_is_shown_below_a_verdict_that_is_the_machines_fault(monkeypatch, capsys):
-    async def lacking(runs):
-        return f"doctor: {Path(runs).name}"
-
-    async def machine_fault(*_, **__):
-        return Finished("baseline", 3, "UNKNOWN", {})
-
-    monkeypatch.setattr(cli_run, "what_is_lacking", lacking)
-    monkeypatch.setattr(cli_run, "_run_one", machine_fault)
-    options = RigOptions(runs=Path("/somewhere/runs"))
-    assert await cli_run._run_all([("baseline", ScenarioInfo("baseline", lacking))], options, 1, as_json=False) == 3
-    assert capsys.readouterr().err == "doctor: runs\n"
