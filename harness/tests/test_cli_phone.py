@@ -62,6 +62,13 @@ def test_an_unknown_stack_says_which_stand(stack):
         standing("up-2")
 
 
+def test_the_stack_of_a_story_that_goes_on_is_nobodys_to_dial(stack, tmp_path):
+    lease = RunLease.take("baseline-1", tmp_path)
+    with pytest.raises(UsageError, match="there are up-1$"):
+        standing("baseline-1")
+    lease.close()
+
+
 def test_a_stack_that_is_not_there_any_more_is_no_stack(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(UsageError, match="start one by `aftershock up`"):
