@@ -15,12 +15,15 @@ from harness.history import History
 LAG_LIMIT_MS: Final = 500.0
 """A process of ours that was later than this may itself have caused what was seen."""
 
+SILENT_MS: Final = 500
+"""Audio that is heard for so long before, and not for so long after, stopped in that moment."""
+
 
 def failed_preconditions(history: History) -> tuple[str, ...]:
     """Return why nothing can be concluded from this run, one sentence each; empty when judging is possible."""
     found = [
         *_raised(history), *_steadiness(history), *_faults(history), *broken_promises(history), *_lag(history),
-        *_machine(history), *_ours(history), *_cut_short(history), *_nobody_spoke(history),
+        *_addresses(history), *_machine(history), *_ours(history), *_cut_short(history), *_nobody_spoke(history),
     ]  # fmt: skip
     return tuple(dict.fromkeys(found))
 
@@ -81,6 +84,20 @@ def _lag(history: History) -> Iterator[str]:
             worst[lag.proc] = (own_ms, lag.t_ns)
     for proc, (own_ms, t_ns) in sorted(worst.items()):
         yield f"{proc} itself was {own_ms:.0f} ms late at {history.seconds(t_ns):.1f} s (limit {LAG_LIMIT_MS:.0f} ms)"
+
+
+def _addresses(history: History) -> Iterator[str]:
+    """Find an address that was lost in the very moment in which audio stopped: media went by it."""
+    said_ns, heard_ns = (history.at_hop(hop)["t_ns"].astype("int64") for hop in (Hop.PHONE_OUT, Hop.CLOUD_IN))
+    for lost in history.all(ev.AddressGone):
+        before = (heard_ns > lost.t_ns - SILENT_MS * MS_NS) & (heard_ns <= lost.t_ns)
+        until_ns = lost.t_ns + SILENT_MS * MS_NS
+        after = (heard_ns > lost.t_ns) & (heard_ns <= until_ns)
+        if before.any() and not after.any() and ((said_ns > lost.t_ns) & (said_ns <= until_ns)).any():
+            yield (
+                f"this machine lost the address {lost.address} at {history.seconds(lost.t_ns):.1f} s, "
+                "and audio stopped with it (as when a container network of somebody else's ends)"
+            )
 
 
 def _machine(history: History) -> Iterator[str]:

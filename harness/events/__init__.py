@@ -12,6 +12,7 @@ import msgspec
 
 from harness.events.base import SCHEMA, Event
 from harness.events.common import (
+    AddressGone,
     Damaged,
     EarDeaf,
     EarHearing,
@@ -86,6 +87,7 @@ from harness.events.rig import (
 
 __all__ = [
     "SCHEMA",
+    "AddressGone",
     "Anchor",
     "AnyEvent",
     "AppSocketClosed",
@@ -158,10 +160,10 @@ AnyEvent = Union[  # noqa: UP007  msgspec reads the union at run time
     RunStarted, Tested, ComponentStarted, ComponentReady, ComponentExited, ContainerEvent, StackReady, LogLine, Step,
     DeclaredWait, SteadyReached, SteadyFailed, Injecting, Injected, Healing, Healed, FaultFailed, Gate, Anchor,
     SteadyAgain, RecoveryMissed, HealthRead, BridgeRead, RoomRead, Connected, StoppedTalking, Drained, Declared,
-    StoryRaised, Leftover, RunEnded, Kept, Lag, Note, Damaged, EarDeaf, EarHearing, OursExited, PhoneDialing,
-    PhoneDialFailed, PhoneSocketOpen, PhoneSocketClosed, PhoneMessage, RoomDialing, RoomConnected, RoomDialFailed,
-    RoomLost, RoomLeft, Talking, MicState, Caption, SttOpened, SttKeepalive, SttClosed, AppWebhook, AppSocketOpen,
-    AppSocketClosed, AppSubscribed, LinkOpened, LinkRefused, LinkClosed,
+    StoryRaised, Leftover, RunEnded, Kept, Lag, AddressGone, Note, Damaged, EarDeaf, EarHearing, OursExited,
+    PhoneDialing, PhoneDialFailed, PhoneSocketOpen, PhoneSocketClosed, PhoneMessage, RoomDialing, RoomConnected,
+    RoomDialFailed, RoomLost, RoomLeft, Talking, MicState, Caption, SttOpened, SttKeepalive, SttClosed, AppWebhook,
+    AppSocketOpen, AppSocketClosed, AppSubscribed, LinkOpened, LinkRefused, LinkClosed,
 ]  # fmt: skip
 
 _encoder = msgspec.json.Encoder()

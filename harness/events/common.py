@@ -11,6 +11,12 @@ class Lag(Event, frozen=True, tag="lag"):
     lag_ms: float
 
 
+class AddressGone(Event, frozen=True, tag="address-gone"):
+    """This machine lost an address while the story ran; media that went by it is cut without a word."""
+
+    address: str
+
+
 class Note(Event, frozen=True, tag="note"):
     """Something worth a line; never judged."""
 

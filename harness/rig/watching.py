@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from socket import AF_INET
 from typing import Any
+
+import psutil
 
 from harness import events as ev
 from harness.control import Puppet, watch_lag
@@ -33,12 +36,31 @@ async def watch_our_own(recorder: Recorder, puppets: Callable[[], Sequence[Puppe
         await asyncio.sleep(LOOK_AT_OURS_EVERY_S)
 
 
+async def watch_addresses(recorder: Recorder) -> None:
+    """Write down each address that this machine loses.
+
+    LiveKit's SDKs send media from any address of the machine, also from that of a container network of somebody else's;
+    when it is removed, that media is cut for 15 s and more, and no part of the run is to blame.
+    """
+    had = _addresses()
+    while True:
+        await asyncio.sleep(LOOK_AT_OURS_EVERY_S)
+        have = _addresses()
+        for address in sorted(had - have):
+            recorder.emit(ev.AddressGone(address=address))
+        had = have
+
+
+def _addresses() -> set[str]:
+    return {one.address for some in psutil.net_if_addrs().values() for one in some if one.family == AF_INET}
+
+
 @asynccontextmanager
 async def watching(
     recorder: Recorder, stack: Stack, *others: Coroutine[Any, Any, None]
 ) -> AsyncIterator[asyncio.Timeout]:
     """Run ``others`` beside the watch over our own lag and the health endpoint; give the story's time limit."""
-    along = [watch_lag(recorder), *others]
+    along = [watch_lag(recorder), watch_addresses(recorder), *others]
     if "cloud" in stack.system.components:
         cloud = stack.system.components["cloud"]
         if cloud.ready is not None and cloud.ready.kind == "http":

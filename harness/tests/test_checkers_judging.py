@@ -45,6 +45,12 @@ def _fault_failed():
     return draft.add(at(6.2, ev.FaultFailed(number=1, fault="Vanish(cloud)", reason="pid 11 lives")))
 
 
+def _address_gone(*, silent):
+    draft = green().add(at(4.1, ev.AddressGone(address="172.31.9.1")))
+    draft.silent = draft.silent | ({"cloud-in": [(4.0, 4.8), *draft.silent.get("cloud-in", [])]} if silent else {})
+    return draft
+
+
 def _silent_during_the_impact():
     draft = green()
     draft.talks[ALICE] = [(1.9, 6.0), (12.2, 14.0)]
@@ -70,6 +76,7 @@ def _silent_during_the_impact():
             _join("Successfully joined room: userId=alice@x", before="Closing room session for user alice@x"),
             "the zombie was gone before the new cloud joined",
         ),
+        (_address_gone(silent=True), "this machine lost the address 172.31.9.1 at 4.1 s"),
         (green().add(_lag(700, 5)), "ears itself was 700 ms late"),
         (green().drop(ev.Declared), "cut short at 15.5 s"),
         (green().drop(ev.RunEnded), "cut short"),
@@ -87,6 +94,10 @@ def test_failed_precondition_makes_the_run_unknown(draft, word):
     judgement = judge(draft.history())
     assert judgement.outcome is Outcome.UNKNOWN
     assert any(word in why for why in judgement.preconditions), judgement.preconditions
+
+
+def test_an_address_that_carried_no_audio_may_go():
+    assert judge(_address_gone(silent=False).history()).preconditions == ()
 
 
 SUCCESS = "Successfully joined room: userId=alice@x"

@@ -1,5 +1,6 @@
 """The rig's pure parts: what paces a story, what a health answer says, where runs are kept."""
 
+import asyncio
 import json
 
 import numpy as np
@@ -8,14 +9,15 @@ import pytest
 from harness import events as ev
 from harness import frames as fr
 from harness.clock import now_ns
-from harness.history import Recorder
+from harness.history import Recorder, read_new_events
+from harness.rig import watching
 from harness.rig.health import says_fine
 from harness.rig.live import FRAME_NS, Flow, Live
 from harness.rig.options import RigOptions
 from harness.rig.run_dir import RunDir, is_alive, prune
 from harness.rig.settings_file import write_settings
 from harness.system import load_system
-from harness.waiting import NotYet
+from harness.waiting import NotYet, until
 
 ALICE = Flow("alice", 7)
 
@@ -145,3 +147,19 @@ def test_the_rerun_command_names_what_was_changed():
     assert options.rerun("kill-cloud[kill]") == (
         "aftershock run 'kill-cloud[kill]' --set 'bridge.process=./b --x' --defect bridge:mute --seed 7"
     )
+
+
+async def test_an_address_that_this_machine_loses_is_written_down(tmp_path, monkeypatch):
+    seen = iter([{"127.0.0.1", "172.31.9.1"}, {"127.0.0.1", "172.31.9.1", "172.31.8.1"}])
+    monkeypatch.setattr(watching, "LOOK_AT_OURS_EVERY_S", 0.01)
+    monkeypatch.setattr(watching, "_addresses", lambda: next(seen, {"127.0.0.1", "172.31.8.1"}))
+    recorder = Recorder(tmp_path, "r1", "rig")
+    watch = asyncio.create_task(watching.watch_addresses(recorder))
+
+    def told():
+        found = [e.address for e in read_new_events(tmp_path / "events" / "rig.jsonl", 0)[0]]
+        return found or NotYet("nothing told")
+
+    assert await until(told, what="the lost address", within_s=2) == ["172.31.9.1"]
+    watch.cancel()
+    recorder.close()
