@@ -64,7 +64,7 @@ def test_an_unknown_stack_says_which_stand(stack):
 
 def test_the_stack_of_a_story_that_goes_on_is_nobodys_to_dial(stack, tmp_path):
     lease = RunLease.take("baseline-1", tmp_path)
-    with pytest.raises(UsageError, match="there are up-1$"):
+    with pytest.raises(UsageError, match=r"there are up-1$"):
         standing("baseline-1")
     lease.close()
 
