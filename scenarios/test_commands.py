@@ -2,13 +2,26 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
+import signal
 import sys
 
 import pytest
 
 from fixtures.leftovers import alive_of, holdings_of, tree_of
-from harness import GuaranteeBroken, Kill, alive, livekit_server
+from harness import (
+    GuaranteeBroken,
+    Kill,
+    Restart,
+    SocketClosed,
+    alive,
+    intact,
+    livekit_server,
+    ordered,
+    resumes,
+    unique,
+)
 from harness.addresses import lease_loopback, lease_ports
 from harness.errors import FaultNotSupported
 from harness.events import ComponentStarted, Gate, Leftover, Note
@@ -84,34 +97,38 @@ async def livekit_of_somebody_else(tmp_path):
     server = await livekit_server.find_or_build(None, print)
     secret = secrets.token_hex(20)
     with lease_loopback() as host, lease_ports(2) as ports:
-        signal, media = ports.value
+        signalling, media = ports.value
         config = tmp_path / "livekit.yaml"
-        config.write_text(livekit_server.config(host.value, signal, media, "somebody", secret))
+        config.write_text(livekit_server.config(host.value, signalling, media, "somebody", secret))
         running = await asyncio.create_subprocess_exec(
             str(server.path), "--config", str(config), stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
 
-        async def answers():
-            try:
-                _, writer = await asyncio.open_connection(host.value, signal)
-            except OSError as refused:
-                return NotYet(str(refused))
-            writer.close()
-            return True
-
         try:
-            await until(answers, what="LiveKit", within_s=10)
-            yield running, _toml(tmp_path, host.value, signal, media, secret)
+            await _answers(host.value, signalling)
+            yield running, _toml(tmp_path, host.value, signalling, media, secret)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 running.kill()
             await running.wait()
 
 
-def _toml(tmp_path, host, signal, media, secret):
+async def _answers(host, port):
+    async def probe():
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError as refused:
+            return NotYet(str(refused))
+        writer.close()
+        return True
+
+    await until(probe, what=f"{host}:{port}", within_s=10)
+
+
+def _toml(tmp_path, host, signalling, media, secret):
     changed = {
-        "ports = { signal = 7880, rtc = 7882 }": f"ports = {{ signal = {signal}, rtc = {media} }}",
+        "ports = { signal = 7880, rtc = 7882 }": f"ports = {{ signal = {signalling}, rtc = {media} }}",
         'process = ["{livekit.server}", "--config", "{livekit.config}"]': f'external = "{host}"',
         'livekit.key = "aftershock"': 'livekit.key = "somebody"',
         'livekit.secret = ""': f'livekit.secret = "{secret}"',
@@ -159,3 +176,37 @@ async def test_an_external_part_that_ends_breaks_alive(rig, verdict_of, tmp_path
         with pytest.raises(GuaranteeBroken, match="livekit stopped answering at"):
             r.check(alive)
     assert verdict_of(r)["outcome"] == "BROKEN"
+
+
+async def test_an_external_bridge_that_commands_may_kill_comes_back_and_stays(rig, tmp_path):
+    """With commands for it, somebody else's bridge is killed and started again like any other; it outlives the run."""
+    pid_file = tmp_path / "pid"
+    with lease_loopback() as host, lease_ports(1) as ports:
+        first = await asyncio.create_subprocess_exec(
+            "env", f"PORT={ports.value[0]}", f"BIND_ADDRESS={host.value}", sys.executable, "-m",
+            "harness.reference.bridge", cwd=PROJECT_ROOT, stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        pid_file.write_text(f"{first.pid}\n")
+        await _answers(host.value, ports.value[0])
+        sets = (
+            f"bridge.external={host.value}", f"bridge.ports.grpc={ports.value[0]}",
+            f"bridge.commands.kill=sh -c 'kill -9 $(cat {pid_file})'",
+            f"bridge.commands.start={BACKGROUND} {pid_file} {sys.executable} -m harness.reference.bridge",
+            f"bridge.env.PYTHONPATH={PROJECT_ROOT}",
+        )  # fmt: skip
+        async with rig(sets=sets) as r:
+            alice = await r.phone("alice")
+            await alice.starts_talking()
+            await r.steady(alice.flow, for_s=1)
+            await r.strike(Restart("bridge", signal="KILL"))
+            await r.strike(SocketClosed("alice", code=1001))
+            await r.recovered(alice.flow, within_s=r.budget.resumes_s)
+        r.check(resumes(within_s=r.budget.resumes_s), ordered, unique, intact, alive)
+        await first.wait()
+        second = int(pid_file.read_text())
+        assert [one.identity for one in History.load(r.run_dir).all(ComponentStarted) if one.component == "bridge"] == [
+            str(first.pid), str(second),
+        ]  # fmt: skip
+        assert look_at(second) is not None
+        os.kill(second, signal.SIGKILL)
