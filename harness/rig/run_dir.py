@@ -13,21 +13,21 @@ from pathlib import Path
 
 from harness.clock import utc_stamp
 from harness.errors import MachineError
-from harness.spare import give_up_spare, keep_spare
+from harness.spare import SPARE_BYTES, give_up_spare, keep_spare
 
 LOCK = "lock"
 
 
 def check_writable(runs: Path) -> None:
-    """Make the runs directory and see that it can be written.
+    """Make the runs directory and see that it can be written, and has the space that a run keeps back.
 
     Raises:
         MachineError: it cannot.
     """
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=runs):
-            pass
+        with tempfile.TemporaryFile(dir=runs) as file:
+            os.posix_fallocate(file.fileno(), 0, SPARE_BYTES)
     except OSError as error:
         raise _unwritable(runs, error) from error
 
@@ -35,7 +35,7 @@ def check_writable(runs: Path) -> None:
 def _unwritable(runs: Path, error: OSError) -> MachineError:
     return MachineError(
         f"a writable runs directory at {runs}",
-        f"{error.strerror} ({error.filename})",
+        f"{error.strerror}" + (f" ({error.filename})" if error.filename else ""),
         "free space there, or use --runs",
     )
 
