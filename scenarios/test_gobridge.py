@@ -30,6 +30,8 @@ BACKGROUND = PROJECT_ROOT / "fixtures" / "strangers" / "background"
 HAND_WRITTEN_LINES = 300
 MEND_OFF = "bridge.env.REFUSE_EXISTING=1"
 VANISH, KILL = "force-quit-restart-cloud[vanish]", "force-quit-restart-cloud[kill]"
+NETWORK = "bridge-network-gone"
+"""A container's own network: played with the image."""
 ZOMBIE = "zombie-first-connect"
 SILENT = {"Resumes", "Bounded loss"}
 
@@ -37,7 +39,8 @@ SILENT = {"Resumes", "Bounded loss"}
 def pytest_generate_tests(metafunc):
     """Give each scenario that there is; asked for here, since the registry imports this file too."""
     if "every_scenario" in metafunc.fixturenames:
-        metafunc.parametrize("every_scenario", [one for info in registry().values() for one in info.ids()])
+        found = [one for info in registry().values() for one in info.ids() if info.name != NETWORK]
+        metafunc.parametrize("every_scenario", found)
 
 
 def broken(verdict):
@@ -74,10 +77,19 @@ async def test_the_go_bridge_without_the_mend_is_caught(play, gobridge, scenario
 
 
 @pytest.mark.container
-@pytest.mark.parametrize("scenario", ["baseline", VANISH])
-async def test_a_story_holds_with_the_go_bridge_given_only_as_image(play, gobridge_in_image, scenario):
-    """An image of the bridge beside a cloud and a LiveKit that run as processes is judged like any other."""
-    verdict = await play(scenario, sets=[f"bridge.image={gobridge_in_image}"])
+@pytest.mark.parametrize(
+    ("scenario", "system"),
+    [
+        ("baseline", "reference"),
+        (VANISH, "reference"),
+        (VANISH, "containers"),
+        (f"{NETWORK}[udp-drop]", "containers"),
+        (f"{NETWORK}[disconnect]", "containers"),
+    ],
+)
+async def test_a_story_holds_with_the_go_bridge_given_only_as_image(play, gobridge_in_image, scenario, system):
+    """An image of the bridge is judged like any other, beside parts that run as processes or all in containers."""
+    verdict = await play(scenario, system=system, sets=[f"bridge.image={gobridge_in_image}"])
     assert verdict["outcome"] == "HOLDS", verdict["report"]
     assert verdict["tested"]["bridge"]["image"] == gobridge_in_image
     assert History.load(verdict["run_dir"]).all(Leftover) == ()

@@ -157,7 +157,8 @@ async def test_an_address_that_this_machine_loses_is_written_down(tmp_path, monk
     watch = asyncio.create_task(watching.watch_addresses(recorder))
 
     def told():
-        found = [e.address for e in read_new_events(tmp_path / "events" / "rig.jsonl", 0)[0]]
+        told, _ = read_new_events(tmp_path / "events" / "rig.jsonl", 0)
+        found = [e.address for e in told if isinstance(e, ev.AddressGone)]
         return found or NotYet("nothing told")
 
     assert await until(told, what="the lost address", within_s=2) == ["172.31.9.1"]
