@@ -55,9 +55,9 @@ def replacements(history: History) -> list[ev.LogLine]:
     for line in history.all(ev.LogLine):
         if not line.component.startswith("bridge"):
             continue
-        if line.text.startswith("JoinRoom request"):
+        if "JoinRoom request" in line.text:
             joining, closed = True, None
-        elif REFUSED in line.text.lower() or line.text.startswith("LeaveRoom request"):
+        elif REFUSED in line.text.lower() or "LeaveRoom request" in line.text:
             joining = False
         elif joining and "Closing room session for user" in line.text:
             closed = line

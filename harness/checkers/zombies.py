@@ -51,10 +51,10 @@ def _gone_before_join(history: History, gate: ev.Gate) -> bool:
             return False
         if not line.component.startswith("bridge") or gate.user not in line.text:
             continue
-        if line.text.startswith((JOINING, LEAVING)):
+        if JOINING in line.text or LEAVING in line.text:  # a logger may put the time before them, or write JSON
             if joining:
                 return False
-            joining = line.text.startswith(JOINING)
+            joining = JOINING in line.text
         elif joining and CLOSING in line.text:
             met = True
         elif joining and JOINED in line.text:

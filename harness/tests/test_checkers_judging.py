@@ -1,7 +1,9 @@
 """Preconditions, the outcome of a whole run, recovery and checklist."""
 
+import json
 import time
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -30,6 +32,17 @@ def _join(*lines, before=""):
     draft = green().drop(ev.LogLine).add(log(1.5, "bridge", REQUEST), log(1.6, "bridge", "Successfully joined room: x"))
     draft.add(*([log(8.0, "bridge", before)] if before else []))
     return draft.add(*(log(8.65 + i / 100, "bridge", text) for i, text in enumerate((REQUEST, *lines))))
+
+
+def _in_json(draft):
+    """Let the log lines be those of a structured logger."""
+    draft.events = [
+        msgspec.structs.replace(e, text=json.dumps({"level": "INFO", "msg": e.text}))
+        if isinstance(e, ev.LogLine)
+        else e
+        for e in draft.events
+    ]
+    return draft
 
 
 def _held(*, healed):
@@ -76,6 +89,7 @@ def _silent_during_the_impact():
             _join("Successfully joined room: userId=alice@x", before="Closing room session for user alice@x"),
             "the zombie was gone before the new cloud joined",
         ),
+        (_in_json(_join("Successfully joined room: userId=alice@x")), "the zombie was gone before"),
         (_address_gone(silent=True), "this machine lost the address 172.31.9.1 at 4.1 s"),
         (green().add(_lag(700, 5)), "ears itself was 700 ms late"),
         (green().drop(ev.Declared), "cut short at 15.5 s"),
