@@ -31,10 +31,10 @@ class MadeUpContainer:
     id = "c0ffee123456c0ffee123456"
     name = "made-up"
 
-    def __init__(self, *, deaf=False, frozen=False, keeps=None):
+    def __init__(self, *, deaf=False, frozen=False, keeps=None, nameless=False):
         self.attrs: dict[str, Any] = {"State": {"Pid": 4711, "Status": "running", "OOMKilled": False}}
         self.attrs["NetworkSettings"] = {"Networks": {NETWORK.name: {}}}
-        self.deaf, self.frozen, self.keeps = deaf, frozen, keeps
+        self.deaf, self.frozen, self.keeps, self.nameless = deaf, frozen, keeps, nameless
         self.client = self  # of which networks and a sign of life are asked
         self.networks = self.api = self
         self.silent = None
@@ -78,7 +78,7 @@ class MadeUpContainer:
             del self.attrs["NetworkSettings"]["Networks"][NETWORK.name]
 
     def connect(self, _, *, ipv4_address, aliases):
-        found = {"IPAddress": self.keeps or ipv4_address, "Aliases": [*aliases, "c0ffee"]}
+        found = {"IPAddress": self.keeps or ipv4_address, "Aliases": [*([] if self.nameless else aliases), "c0ffee"]}
         self.attrs["NetworkSettings"]["Networks"][NETWORK.name] = found
 
     def pause(self):

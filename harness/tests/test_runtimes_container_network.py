@@ -33,6 +33,13 @@ async def test_a_network_that_stays_or_comes_back_otherwise_did_not_land(made):
         await one.attach()
 
 
+async def test_an_address_without_the_name_is_not_enough(made):
+    one, _ = made(nameless=True)
+    await one.detach()
+    with pytest.raises(FaultDidNotLand, match=r"should be 172.31.7.11 .* again; it is 172.31.7.11 as c0ffee"):
+        await one.attach()
+
+
 async def test_what_ended_while_it_was_off_its_network_is_said(made):
     one, container = made()
     await one.detach()
