@@ -1,6 +1,7 @@
 """``aftershock clean`` on a real engine: a dead run's things are named, then gone; a living run beside is untouched."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.kill_moments import begun
+from fixtures.leftovers import Holdings, holdings_of
 from harness import images, livekit_server
-from harness.processes import look_at
+from harness.processes import command_line, look_at, processes_of
+from harness.runtimes.container.engine import Engine
+from harness.runtimes.container.sweeping import labelled
 from harness.settings import PROJECT_ROOT
 from harness.waiting import NotYet, until
 
@@ -27,12 +32,15 @@ from harness.settings import child_environment, scratch_dir
 run, image = sys.argv[1:3]
 lease = RunLease.take(run, Path(sys.argv[3]))
 scratch_dir(run).mkdir()
-part = subprocess.Popen(["sleep", "600"], env=child_environment(run, "part", {}), start_new_session=True)
+part = subprocess.Popen(
+    ["sleep", "600"], env=child_environment(run, "part", {}), start_new_session=True, stdout=subprocess.DEVNULL
+)
 labels = [word for name, value in run_labels(run).items() for word in ("--label", f"{name}={value}")]
 def docker(*words):
     subprocess.run(["docker", *words], check=True, capture_output=True)
 docker("network", "create", "--internal", *labels, f"aftershock-{run}")
-docker("run", "-d", *labels, "--network", f"aftershock-{run}", "--name", f"aftershock-{run}-livekit", image, "--dev")
+docker("run", "-d", *labels, "--network", f"aftershock-{run}", "--name", f"aftershock-{run}-livekit", image,
+       "--dev", "--bind", "0.0.0.0", "--node-ip", "127.0.0.1")
 docker("pause", f"aftershock-{run}-livekit")
 print(part.pid, flush=True)
 time.sleep(600)
@@ -85,6 +93,7 @@ async def rigs(tmp_path, environment):
         started.append((run, process))
         assert process.stdout is not None
         line = await asyncio.to_thread(process.stdout.readline)
+        assert line, "the made-up rig ended: see its error above"
         both.append(MadeUpRig(run, process, int(line)))
     yield both
     for run, process in started:
@@ -95,6 +104,9 @@ def _end(run, process):
     process.kill()
     process.wait()
     process.stdout.close()
+    for pid, _ in processes_of(run):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     for words in (["rm", "-f", f"aftershock-{run}-livekit"], ["network", "rm", f"aftershock-{run}"]):
         subprocess.run(["docker", *words], capture_output=True, check=False)
 
@@ -138,12 +150,11 @@ async def test_what_a_dead_run_left_is_named_and_removed(rigs, environment, tmp_
     assert lives.held() == before
     assert (Path(tmp_path) / f"aftershock-{lives.run}").exists()
     assert await clean(environment) == (0, ["nothing to clean"])
-    os.kill(lives.part, signal.SIGKILL)
 
 
 async def test_without_an_engine_what_remains_is_said(rigs, environment):
     """The dead run's container cannot be removed: exit 3, one sentence; with the engine back it goes."""
-    dies, lives = rigs
+    dies, _ = rigs
     (rigs_dir := Path(environment["TMPDIR"]) / "dies").joinpath("remains.json").write_text(
         f'[{{"kind": "container", "name": "aftershock-{dies.run}-livekit", "id": ""}}]'
     )
@@ -160,4 +171,33 @@ async def test_without_an_engine_what_remains_is_said(rigs, environment):
     assert (await clean(environment))[0] == 0
     assert dies.held() == []
     assert not (rigs_dir / "remains.json").exists()
-    os.kill(lives.part, signal.SIGKILL)
+
+
+async def test_a_job_killed_whole_leaves_nothing_that_clean_does_not_find(environment, tmp_path):
+    """Command, rig and janitor are killed at once, as a cancelled CI job is: then ``clean`` does the janitor's work."""
+    command = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "harness", "run", "baseline", "--system", "containers", "--runs", str(tmp_path / "runs"),
+        cwd=PROJECT_ROOT, env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    run_dir, run = await begun(tmp_path / "runs")
+    engine = Engine()
+
+    def look() -> Holdings | NotYet:
+        seen = holdings_of(run, run_dir, command.pid, engine=engine)
+        # The network comes first and the containers after it: at this moment the engine is still at work.
+        return seen if len(labelled(engine, run)) > 1 else NotYet("no container yet")
+
+    held = await until(look, what="a container", within_s=40)
+    for pid in sorted(held.processes, key=lambda pid: "harness.janitor" not in command_line(pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    await command.wait()
+    await asyncio.sleep(2)  # what the engine was still making is made now, and nobody asks for more
+
+    code, said = await clean(environment)
+
+    assert code == 0, said
+    # A machine of its own has leases of its own, which these holdings do not look at.
+    assert held.left() == []
+    assert list((tmp_path / "aftershock-locks" / "runs").iterdir()) == []
+    engine.close()

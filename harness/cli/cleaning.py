@@ -101,7 +101,7 @@ def _remove(dead: DeadRun, engine: Engine | None, tally: Tally) -> None:
         return
     other = dead.needs_other_engine()
     if other:
-        tally.resists(f"what {dead.run} made {other}, and clean again")
+        tally.resists(f"what {dead.run} made {other}, and clean again (or remove {dead.lease.run_dir})")
     if len(tally.failed) == before and not (dead.needs_engine() and engine is None):
         if not tally.dry_run:
             with contextlib.suppress(OSError):  # the run directory may be gone, or another user's

@@ -139,14 +139,14 @@ class Rig:
 
     async def _start_stack(self, *, phones_follow: bool = False) -> None:
         self._catch_sigterm()
-        self._lease = RunLease.take(self.run, self.run_dir)
-        self._exit.callback(self._lease.give_back)
         self._baseline = Baseline.take(self.stack)
         self.booth = PhoneBooth(self.run, self.run_dir, lambda person: Reach.of(self.stack).configuration(person))
-        self._janitor = Janitor(self.run, self.run_dir)
+        self.stack.janitor = self._janitor = Janitor(self.run, self.run_dir)
         await self._janitor.start()
+        self._exit.push_async_callback(self._janitor.stop)  # for want of a lease; else done by then
+        self._lease = RunLease.take(self.run, self.run_dir)  # which the janitor drops, should we be killed
+        self._exit.callback(self._lease.give_back)
         self._exit.push_async_callback(self._stop_janitor)
-        self.stack.janitor = self._janitor
         if self.stack.in_containers:
             self._janitor.register_containers(self.stack.in_containers)
         self._exit.push_async_callback(self.stack.stop)
@@ -157,8 +157,7 @@ class Rig:
 
     async def _stop_janitor(self) -> None:
         """Say bye to the janitor, or, when the teardown left something, leave that to it."""
-        left = await asyncio.to_thread(self._baseline.left, self.stack, self._parts())
-        self.left += left
+        self.left += (left := await asyncio.to_thread(self._baseline.left, self.stack, self._parts()))
         for what in left:
             self.recorder.emit(ev.Leftover(what=what))
         await self._janitor.stop(sweep=bool(left))
