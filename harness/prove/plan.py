@@ -17,7 +17,7 @@ PLAN = PROJECT_ROOT / "proof" / "plan.toml"
 KEYS = ("scenario", "without", "system", "sets", "defects", "outcome", "broken", "diagnosis", "times", "under_load")
 EVERY = "*"
 """As a row's scenario: every scenario there is, with every variant, but for those of its ``without``."""
-REFERENCE = "reference"
+REFERENCE, CONTAINERS = "reference", "containers"
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Case:
         words += [] if self.system == REFERENCE else [self.system]
         words += [*self.sets, *(["under-load"] if self.under_load else [])]
         return "--".join(re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") for word in words)
+
+    @property
+    def makes_networks(self) -> bool:
+        """Tell whether its parts are containers, so that a Docker network comes and goes with each run."""
+        return self.system == CONTAINERS or any(".image=" in word for word in self.sets)
 
     @property
     def on(self) -> str:

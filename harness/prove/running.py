@@ -51,7 +51,7 @@ class Prover:
     _living: set[asyncio.subprocess.Process] = field(default_factory=set)
 
     async def prove(self, cases: Sequence[Case]) -> None:
-        """Make every verdict that is missing; the cases under load come last, beside two busy loops.
+        """Make every verdict that is missing: over processes, then over containers, last under load (two busy loops).
 
         Raises:
             MachineError: a case cannot be run at all.
@@ -59,7 +59,10 @@ class Prover:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupt, number)
-        await self._side_by_side([case for case in cases if not case.under_load])
+        # Media between processes may take the address of any Docker network here, and break when it goes with its run.
+        for networks in (False, True):
+            quiet = [case for case in cases if not case.under_load and case.makes_networks == networks]
+            await self._side_by_side(quiet)
         loaded = [case for case in cases if case.under_load]
         if any(self._lacks(case) for case in loaded) and not self.stopped:
             async with busy_loops():

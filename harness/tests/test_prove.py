@@ -143,6 +143,15 @@ def test_a_verdict_line_keeps_what_came():
     assert (none["outcome"], none["as_expected"], none["said"]) == ("UNKNOWN", False, "no port")
 
 
+async def test_containers_never_run_beside_processes(prover):
+    over_containers = replace(FIXED, system="containers")
+    mixed = replace(FIXED, sets=("bridge.image=x",))
+    prover.jobs = 2
+    await prover.prove([over_containers, mixed, FIXED])
+    assert {slug for slug, _ in prover.asked[:3]} == {FIXED.slug}
+    assert {slug for slug, _ in prover.asked[3:]} == {over_containers.slug, mixed.slug}
+
+
 async def test_what_is_missing_is_run_and_nothing_twice(prover):
     append(prover.proof, FIXED, {"tree": "t1", "as_expected": True, "outcome": "HOLDS", "wall_s": 1.0})
     append(prover.proof, FIXED, {"tree": "t0", "as_expected": True, "outcome": "HOLDS", "wall_s": 1.0})
