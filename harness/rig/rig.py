@@ -114,7 +114,7 @@ class Rig:
         )  # fmt: skip
         self.stack.recorder_epoch_ns = self.epoch_ns
         self._injector = Injector(self.recorder)
-        self._exit, self._story = AsyncExitStack(), AsyncExitStack()
+        self._exit, self._story, self._baseline = AsyncExitStack(), AsyncExitStack(), Baseline.take(self.stack)
 
     async def stand(self) -> Standing:
         """Start everything but phones and keep it up without a story, until :meth:`release`; nothing is judged.
@@ -139,12 +139,11 @@ class Rig:
 
     async def _start_stack(self, *, phones_follow: bool = False) -> None:
         self._catch_sigterm()
-        self._baseline = Baseline.take(self.stack)
         self.booth = PhoneBooth(self.run, self.run_dir, lambda person: Reach.of(self.stack).configuration(person))
         self.stack.janitor = self._janitor = Janitor(self.run, self.run_dir)
         await self._janitor.start()
         self._exit.push_async_callback(self._janitor.stop)  # for want of a lease; else done by then
-        self._lease = RunLease.take(self.run, self.run_dir)  # which the janitor drops, should we be killed
+        self._lease = RunLease.take(self.run, self.run_dir)  # the janitor drops it, should we be killed
         self._exit.callback(self._lease.give_back)
         self._exit.push_async_callback(self._stop_janitor)
         if self.stack.in_containers:
@@ -163,7 +162,7 @@ class Rig:
         await self._janitor.stop(sweep=bool(left))
 
     def _parts(self) -> tuple[str, ...]:
-        return (*self.system.components, "ears", "links", *(puppet.proc for puppet in self.booth.all))
+        return (*self.system.components, *(puppet.proc for puppet in self._puppets()))
 
     def _puppets(self) -> tuple[Puppet, ...]:
         return (self.stack.ears, self.stack.links.puppet, *self.booth.all)
