@@ -41,6 +41,12 @@ STEP_SHOWN = 90
 """Characters of a build's step that are told."""
 TRIES = 8
 
+LAST_CHOICE = "tap"
+"""How this machine's interface to a run's network begins; digits follow. WebRTC libraries send media over any interface
+of the machine, and Google's prefers one of unknown kind (``br-...``) to Ethernet: a run beside this one would go deaf
+when the network is removed. What is called tap and digits counts as a VPN there, which comes last (rtc_base/network.cc,
+GetAdapterTypeFromName and SortNetworks)."""
+
 Say = Callable[[str], object]
 
 
@@ -221,7 +227,9 @@ class Engine:
                 subnet = self._free_subnet(name, run)
                 gateway = str(subnet[1])
                 pool = IPAMPool(subnet=str(subnet), gateway=gateway)
-                made = self._network(name, run, ipam=IPAMConfig(pool_configs=[pool]))
+                interface = f"{LAST_CHOICE}{int(subnet.network_address)}"
+                named = {"com.docker.network.bridge.name": interface}
+                made = self._network(name, run, ipam=IPAMConfig(pool_configs=[pool]), options=named)
             except docker.errors.APIError as error:
                 refused = why(error)
                 if "overlaps with" in refused:
@@ -230,7 +238,7 @@ class Engine:
             except ENGINE_ERRORS as error:
                 refused = why(error)
                 break
-            return RunNetwork(name, subnet, gateway, f"br-{str(made.id)[:12]}", str(made.id))
+            return RunNetwork(name, subnet, gateway, interface, str(made.id))
         raise MachineError(
             "a Docker network of the run's own", refused,
             "`aftershock clean` removes what dead runs left; else end other runs, or give the engine a larger pool "
