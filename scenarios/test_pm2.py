@@ -32,7 +32,8 @@ def pm2():
     with (home / "lock").open("w") as lock:  # one at a time; the lock goes with its holder
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (home / "installed").exists():
-            words = [npm or "npm", "install", "--prefix", str(home), "--no-audit", "--no-fund", "--no-save", f"pm2@{VERSION}"]
+            words = [npm or "npm", "install", "--prefix", str(home), "--no-audit", "--no-fund", "--no-save"]
+            words.append(f"pm2@{VERSION}")
             subprocess.run(words, check=True, capture_output=True, timeout=INSTALLS_WITHIN_S, cwd=home)
             (home / "installed").touch()
     return program

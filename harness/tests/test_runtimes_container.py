@@ -325,7 +325,7 @@ async def test_livekit_on_this_machine_sends_media_where_a_container_gets_it(tmp
     one = stack_of(tmp_path, "bridge.image=theirs:1")
     config = json.loads(one.livekit_config().read_text())
     assert config["rtc"]["node_ip"] == "172.31.7.1"
-    assert config["rtc"]["interfaces"] == {"includes": ["br-0123456789ab"]}
+    assert config["rtc"]["interfaces"] == {"includes": ["tap2887714560"]}
     assert config["bind_addresses"] == [one.host]
     await one.stop()
     one.recorder.close()
