@@ -16,7 +16,7 @@ from harness.runtimes.log import Log
 from harness.system import Component
 
 SUBNET = ipaddress.IPv4Network("172.31.7.0/24")
-NETWORK = RunNetwork("aftershock-run-1", SUBNET, "172.31.7.1", "br-0123456789ab", "0123456789abcdef")
+NETWORK = RunNetwork("aftershock-run-1", SUBNET, "172.31.7.1", "tap2887714560", "0123456789abcdef")
 
 
 def api_error(text):

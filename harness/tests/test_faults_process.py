@@ -7,6 +7,7 @@ import pytest
 from harness.errors import FaultDidNotLand
 from harness.faults import Kill, Restart, Terminate
 from harness.history import Recorder
+from harness.rig import stack as rig_stack
 from harness.rig.stack import Stack
 from harness.runtimes import Killable, Restartable, Stoppable
 from harness.system import load_system
@@ -132,7 +133,8 @@ async def test_a_fault_that_did_not_land_leaves_the_fronts_open(tmp_path):
     assert did == [*(f"close {name}" for name in FRONTS), *(f"open {name}" for name in FRONTS)]
 
 
-async def test_an_external_part_is_where_the_user_says(tmp_path):
+async def test_an_external_part_is_where_the_user_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(rig_stack, "scratch_dir", lambda run: tmp_path / f"scratch-{run}")
     sets = ("livekit.external=127.9.9.9", "livekit.ports.signal=7999")
     stack = Stack(
         load_system("reference", sets=sets), "run-1", tmp_path, Recorder(tmp_path, "run-1", "rig"), None, print

@@ -297,6 +297,12 @@ async def test_a_part_that_somebody_restarted_is_taken_over_not_started(fleet):
 # -- where everything is -----------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def scratch(tmp_path, monkeypatch):
+    """Keep the scratch directories of these runs among the test's own files."""
+    monkeypatch.setattr(rig_stack, "scratch_dir", lambda run: tmp_path / f"scratch-{run}")
+
+
 def stack_of(tmp_path, *sets, system="reference"):
     one = rig_stack.Stack(
         load_system(system, sets=sets), "run-1", tmp_path, Recorder(tmp_path, "run-1", "rig"), None, print
