@@ -66,6 +66,17 @@ async def test_a_container_loses_its_network_for_real(play, way, proof):
     assert told[:3] == (["connect", "disconnect", "connect"] if way == "disconnect" else ["connect", "disconnect"])
 
 
+@pytest.mark.container
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("way", list(FAULTS))
+async def test_a_bridge_that_stays_deaf_is_caught(play, way):
+    """A bridge that never hears again after the gap, and looks healthy, is BROKEN by what was not captioned."""
+    verdict = await play(f"bridge-network-gone[{way}]", system="containers", defects=["bridge:deaf-after-gap"])
+    broken = {g["name"] for g in verdict["guarantees"] if g["outcome"] == "BROKEN"}
+    assert broken == {"Resumes", "Bounded loss", "Honest"}, verdict["report"]
+    assert verdict["diagnosis"][0]["incident"] == "silent-audio-gap", verdict["report"]
+
+
 def address_of(lost: Injected) -> str:
     """Return the address that the bridge had before it was taken off its network."""
     return lost.proof.rpartition(" ")[2]

@@ -66,6 +66,12 @@ _ALL: Final = (
         "Every call succeeds and the status is healthy, but no audio is ever passed on.",
     ),
     Defect(
+        "bridge",
+        "deaf-after-gap",
+        "silent-audio-gap",
+        "After a second without a packet no audio is passed on any more; calls succeed, the status is healthy.",
+    ),
+    Defect(
         "cloud",
         "ack-hides-audio-failure",
         "ack-hides-audio-failure",

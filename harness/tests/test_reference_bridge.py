@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from harness.reference.bridge import session
 from harness.reference.bridge.listening import Bridge, CannotListen
 from harness.reference.bridge.options import Options
 from harness.reference.proto import BRIDGE_SERVICE, bridge_method, bridge_pb2, health_method, health_pb2
@@ -231,6 +232,26 @@ async def test_mute_passes_nothing_and_looks_healthy(livekit):
         assert (await cloud.status()).connected
         await cloud.leave()
         assert await stream.read() is grpc.aio.EOF
+
+
+@pytest.mark.parametrize(("defect", "passes"), [("deaf-after-gap", False), ("", True)])
+async def test_deaf_after_a_gap_and_only_then(livekit, monkeypatch, defect, passes):
+    now_s = [100.0]
+    monkeypatch.setattr(session, "monotonic", lambda: now_s[0])
+    async with talking(livekit, *filter(None, [defect])) as cloud:
+        await cloud.join_call()
+        stream = await cloud.stream()
+        await attached(cloud)
+        livekit.room.says(b"ab")
+        now_s[0] += 0.9
+        livekit.room.says(b"cd")
+        assert [(await stream.read()).pcm_data, (await stream.read()).pcm_data] == [b"ab", b"cd"]
+        now_s[0] += 1.1
+        livekit.room.says(b"ef")
+        assert (await cloud.status()).connected
+        await cloud.leave()
+        after = await stream.read()
+        assert after.pcm_data == b"ef" if passes else after is grpc.aio.EOF
 
 
 @pytest.mark.parametrize("reason", ["DUPLICATE_IDENTITY", "PARTICIPANT_REMOVED", "ROOM_DELETED"])

@@ -1,10 +1,12 @@
 """One user's place in a room: the queue between LiveKit and the cloud, and what is done when the room is lost."""
 
 import asyncio
+import math
 import time
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
+from time import monotonic
 
 from harness.reference.bridge import log
 from harness.reference.bridge.options import Timers
@@ -18,6 +20,8 @@ REDIAL_PAUSE_CAP_S = 5.0
 
 A mend of ours: LiveKit's Go SDK waits i*i*0.3 s before redial i without a cap, up to 24 s before the tenth.
 """
+DEAFENING_GAP_S = 1.0
+"""With the defect, so long without a packet; the phone sends one every 100 ms while it talks."""
 CLOSE_LIMIT_S = 2.0
 """Leaving a room that does not answer goes on in the background after this."""
 
@@ -59,6 +63,8 @@ class Session:
         self._dial = dial
         self._timers = timers
         self._mute = defects.has("mute")
+        self._goes_deaf = defects.has("deaf-after-gap")
+        self._last_packet_s = math.inf  # on the monotonic clock; the first packet ends no gap
         self._room: Room | None = None
         self._ear: _Ear | None = None
         self._url = self._token = ""
@@ -147,6 +153,9 @@ class Session:
                 return
             counts.unknown_sender += 1
         pcm = payload[1:] if len(payload) % 2 else payload  # odd length: the phone's sequence byte comes first
+        now_s, before_s = monotonic(), self._last_packet_s
+        self._last_packet_s = now_s
+        self._mute = self._mute or (self._goes_deaf and now_s - before_s > DEAFENING_GAP_S)
         if self._mute or not pcm:
             return
         if len(self._queue) >= QUEUE_PACKETS:
