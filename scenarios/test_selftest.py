@@ -122,7 +122,7 @@ async def test_a_fault_that_cannot_land_is_unknown(rig, verdict_of):
 
 async def test_a_story_that_is_not_steady_is_unknown(rig, verdict_of, monkeypatch):
     """Somebody who never talks gives no steady state, so nothing is concluded."""
-    monkeypatch.setattr("harness.rig.rig.STEADY_COMES_WITHIN_S", 3.0)
+    monkeypatch.setattr("harness.rig.pacing.STEADY_COMES_WITHIN_S", 3.0)
     with pytest.raises(Inconclusive, match="not steady"):
         async with rig() as r:
             alice = await r.phone("alice")
