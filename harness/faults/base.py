@@ -107,3 +107,18 @@ class Fault(Protocol):
 
     async def heal(self, scene: Scene) -> str:
         """Undo it and return the proof (never called when ``heals`` is false)."""
+
+
+@dataclass(frozen=True)
+class ComponentFault:
+    """A fault that aims at one component."""
+
+    component: str
+
+    @property
+    def target(self) -> str:
+        return self.component
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return (self.component,)

@@ -6,32 +6,17 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from harness.errors import FaultNotSupported
-from harness.faults.base import Landed, Scene
+from harness.faults.base import ComponentFault, Landed, Scene
 from harness.runtimes import Detachable, Droppable
 
 
 @dataclass(frozen=True)
-class _NetworkFault:
-    """A held fault of one component's network."""
-
-    component: str
-
-    heals = True
-
-    @property
-    def target(self) -> str:
-        return self.component
-
-    @property
-    def blast(self) -> tuple[str, ...]:
-        return (self.component,)
-
-
-@dataclass(frozen=True)
-class NetDrop(_NetworkFault):
+class NetDrop(ComponentFault):
     """While held, every packet of this protocol to and from the component is lost without a word."""
 
     protocol: Literal["udp", "tcp", "all"] = "udp"
+
+    heals = True
 
     def missing(self, scene: Scene) -> str | None:
         """Its packets must be within reach."""
@@ -55,8 +40,10 @@ class NetDrop(_NetworkFault):
 
 
 @dataclass(frozen=True)
-class NetDisconnect(_NetworkFault):
+class NetDisconnect(ComponentFault):
     """While held, the component is off its network; healed, it has the same address and names again."""
+
+    heals = True
 
     def missing(self, scene: Scene) -> str | None:
         """It must be possible to take it off its network."""

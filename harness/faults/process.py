@@ -7,7 +7,7 @@ from typing import cast
 
 from harness.clock import now_ns
 from harness.errors import FaultDidNotLand
-from harness.faults.base import Landed, Scene
+from harness.faults.base import ComponentFault, Landed, Scene
 from harness.runtimes import Killable, Pausable, Restartable, Running, Stoppable
 
 GONE_WITHIN_S = 5.0
@@ -25,22 +25,7 @@ async def _restart(running: Running) -> str:
 
 
 @dataclass(frozen=True)
-class _ComponentFault:
-    """A fault that aims at one component."""
-
-    component: str
-
-    @property
-    def target(self) -> str:
-        return self.component
-
-    @property
-    def blast(self) -> tuple[str, ...]:
-        return (self.component,)
-
-
-@dataclass(frozen=True)
-class Kill(_ComponentFault):
+class Kill(ComponentFault):
     """The component dies by a signal and stays dead."""
 
     signal: str = "KILL"
@@ -73,7 +58,7 @@ class Terminate(Kill):
 
 
 @dataclass(frozen=True)
-class Down(_ComponentFault):
+class Down(ComponentFault):
     """The component is dead while the fault is held; healing starts it again."""
 
     signal: str = "KILL"
@@ -126,7 +111,7 @@ class Restart(Down):
 
 
 @dataclass(frozen=True)
-class Vanish(_ComponentFault):
+class Vanish(ComponentFault):
     """The component is gone as with its host: the peers on ``silent`` links see no FIN, no RST, just silence.
 
     The silent connections are no longer read and are held until the run ends. On the component's other links the
@@ -161,7 +146,7 @@ class Vanish(_ComponentFault):
 
 
 @dataclass(frozen=True)
-class Pause(_ComponentFault):
+class Pause(ComponentFault):
     """The component is stopped (SIGSTOP) while the fault is held; its sockets stay up."""
 
     heals = True
