@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import events as ev
 from harness.clock import SECOND_NS, now_ns
-from harness.frames import FRAME, MAGIC, Hop
+from harness.frames import FRAME, MAGIC, Flag, Hop
 from harness.history import read_new_events
 from harness.speech import FRAME_MS, SILENCE_FRAMES, UTTERANCE_FRAMES, UTTERANCE_WORDS, word_frames
 from harness.waiting import NotYet
 
 E = TypeVar("E", bound=ev.Event)
+Indices = NDArray[np.uint32]
 LOOK_EVERY_S = 0.03
 FRAME_NS = FRAME_MS * 1_000_000
 LATE_NS = SECOND_NS
@@ -70,12 +72,7 @@ class Live:
         A word counts as captioned when most of its frames were heard, so the first utterance of a flow may lack the
         frames spoken while the phone's room was still being joined; steadiness begins after those.
         """
-        path = self.run_dir / "frames" / "ears.bin"
-        if not path.exists():
-            return since_ns
-        data = path.read_bytes()[len(MAGIC) :]
-        heard = np.frombuffer(data[: len(data) - len(data) % FRAME.itemsize], FRAME)
-        mine = heard[(heard["hop"] == int(Hop.CLOUD_IN)) & (heard["speaker"] == speaker)]["index"]
+        mine = self._heard(speaker)
         first = max(0, (since_ns - self.epoch_ns) // FRAME_NS)
         late = np.unique(mine[mine >= first])
         if len(late) == 0:
@@ -83,6 +80,20 @@ class Live:
         gaps = np.flatnonzero(np.diff(late) != 1)
         begin = int(late[gaps[-1] + 1]) if len(gaps) else int(late[0])
         return max(since_ns, self.epoch_ns + begin * FRAME_NS + 1)  # 1 ns after the missing frame was spoken
+
+    def heard_until(self, speaker: int) -> int | None:
+        """Return when the last frame that came to the app was fully spoken; None when none ever came."""
+        mine = self._heard(speaker)
+        return self.epoch_ns + (int(mine.max()) + 1) * FRAME_NS if len(mine) else None
+
+    def _heard(self, speaker: int) -> Indices:
+        """Return the indices of the frames that came to the app whole."""
+        path = self.run_dir / "frames" / "ears.bin"
+        data = path.read_bytes()[len(MAGIC) :] if path.exists() else b""
+        heard = np.frombuffer(data[: len(data) - len(data) % FRAME.itemsize], FRAME)
+        whole = (heard["flags"] & int(Flag.CUT)) == 0
+        mine: Indices = heard[whole & (heard["hop"] == int(Hop.CLOUD_IN)) & (heard["speaker"] == speaker)]["index"]
+        return mine
 
     def spoken_ns(self, word: int) -> int:
         """Return when a word was begun."""

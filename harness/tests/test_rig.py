@@ -9,8 +9,9 @@ import pytest
 from harness import events as ev
 from harness import frames as fr
 from harness.clock import now_ns
+from harness.errors import NotReached
 from harness.history import Recorder, read_new_events
-from harness.rig import watching
+from harness.rig import pacing, watching
 from harness.rig.health import says_fine
 from harness.rig.live import FRAME_NS, Flow, Live
 from harness.rig.options import RigOptions
@@ -34,8 +35,8 @@ class Told:
         self.recorder.emit(ev.Caption(hop="app-in", speaker=7, words=words, final=True, text=""))
         self.live.look()
 
-    def heard(self, *indices):
-        self.recorder.frames(fr.Hop.CLOUD_IN, 7, np.array(indices, "u4"))
+    def heard(self, *indices, flags=0):
+        self.recorder.frames(fr.Hop.CLOUD_IN, 7, np.array(indices, "u4"), flags=flags)
 
 
 def test_nothing_heard_is_not_steady(tmp_path):
@@ -95,6 +96,26 @@ def test_steadiness_begins_after_the_last_missing_frame(tmp_path):
     told.heard(*range(5), *range(7, 20))
     assert told.live.gapless_from(7, told.epoch_ns) == told.epoch_ns + 7 * FRAME_NS + 1
     assert told.live.gapless_from(7, told.epoch_ns + 10 * FRAME_NS) == told.epoch_ns + 10 * FRAME_NS + 1
+
+
+def test_a_frame_of_which_a_part_was_lost_is_missing(tmp_path):
+    told = Told(tmp_path)
+    told.heard(*range(5))
+    told.heard(5, 6, flags=int(fr.Flag.CUT))
+    told.heard(6, *range(7, 20))
+    assert told.live.gapless_from(7, told.epoch_ns) == told.epoch_ns + 6 * FRAME_NS + 1
+
+
+async def test_audio_that_stopped_just_now_is_not_steady(tmp_path, monkeypatch):
+    """Captions tell it only an utterance and a second later; what was lost until then would count as lost in peace."""
+    told = Told(tmp_path, ago_s=5)
+    told.finals(*range(15))
+    told.heard(*range(215))
+    monkeypatch.setattr(pacing, "STEADY_COMES_WITHIN_S", -2.95)
+    with pytest.raises(NotReached, match=r"the audio of alice stopped 0\.\d s ago"):
+        await pacing.steady_since(told.live, [ALICE], 3)
+    told.heard(*range(215, (now_ns() - told.epoch_ns) // FRAME_NS))
+    assert await pacing.steady_since(told.live, [ALICE], 3) == told.epoch_ns + 1
 
 
 @pytest.mark.parametrize(
