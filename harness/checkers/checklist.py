@@ -20,6 +20,9 @@ PCM_WITHIN_S = 3.0
 """First audio after the ACK (incidents: phone reconnect → captions 2 to 3 s)."""
 REFUSED = "session already exists"
 REPLACED = "replacing existing bridge session"
+JOINING, JOINED, LEAVING = "JoinRoom request:", "Successfully joined room:", "LeaveRoom request:"
+CLOSING = "Closing room session for user"
+"""Log lines of the bridge (contract: bridge stderr); a logger may put the time before them, or write JSON."""
 
 
 def checklist_of(history: History, verdicts: Mapping[str, Verdict]) -> tuple[Answer, ...]:
@@ -55,13 +58,13 @@ def replacements(history: History) -> list[ev.LogLine]:
     for line in history.all(ev.LogLine):
         if not line.component.startswith("bridge"):
             continue
-        if "JoinRoom request" in line.text:
-            joining, closed = True, None
-        elif REFUSED in line.text.lower() or "LeaveRoom request" in line.text:
+        if REFUSED in line.text.lower() or LEAVING in line.text:
             joining = False
-        elif joining and "Closing room session for user" in line.text:
+        elif JOINING in line.text:
+            joining, closed = True, None
+        elif joining and CLOSING in line.text:
             closed = line
-        elif joining and "Successfully joined room" in line.text:
+        elif joining and JOINED in line.text:
             found += [closed] if closed else []
             joining = False
     return found

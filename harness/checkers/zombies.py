@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness import events as ev
-from harness.checkers.checklist import REFUSED, REPLACED
+from harness.checkers.checklist import CLOSING, JOINED, JOINING, LEAVING, REFUSED, REPLACED
 from harness.history import History
-
-JOINING, JOINED, LEAVING, CLOSING = "JoinRoom request", "Successfully joined room", "LeaveRoom request", "Closing room"
-"""Log lines of the bridge (contract: bridge stderr)."""
 
 
 def gate_text(gate: ev.Gate) -> str:
@@ -47,11 +44,13 @@ def _gone_before_join(history: History, gate: ev.Gate) -> bool:
         if line.t_ns < since_ns:
             continue
         words = line.text.lower()
-        if joining and (REFUSED in words or REPLACED in words):
-            return False
+        if REFUSED in words or REPLACED in words:  # whatever else such a line says
+            if joining:
+                return False
+            continue
         if not line.component.startswith("bridge") or gate.user not in line.text:
             continue
-        if JOINING in line.text or LEAVING in line.text:  # a logger may put the time before them, or write JSON
+        if JOINING in line.text or LEAVING in line.text:
             if joining:
                 return False
             joining = JOINING in line.text
