@@ -13,7 +13,7 @@ from harness.checkers.integrity import check_intact
 from harness.checkers.liveness import check_alive
 from harness.checkers.loss import check_bounded_loss
 from harness.checkers.order import check_ordered, check_unique
-from harness.checkers.preconditions import failed_preconditions
+from harness.checkers.preconditions import failed_preconditions, lost_addresses
 from harness.checkers.recovery import recovery_of
 from harness.checkers.resumption import check_resumes, never_steady
 from harness.checkers.specs import alive
@@ -29,6 +29,9 @@ CHECKERS: Mapping[str, Checker] = {
     "unique": check_unique, "intact": check_intact, "alive": check_alive, "clean": check_clean,
 }  # fmt: skip
 
+WANT_AUDIO = {"resumes", "honest", "bounded_loss"}
+"""Guarantees that missing audio breaks, whoever took it."""
+
 
 def judge(history: History) -> Judgement:
     """Say what the declared guarantees came to. Pure: the same history gives the same judgement.
@@ -42,13 +45,15 @@ def judge(history: History) -> Judgement:
     story = story_of(history)
     declared = history.last(ev.Declared)
     specs = declared.checks if declared else ()
-    preconditions = failed_preconditions(history)
     verdicts = [run_checker(history, spec) for spec in specs]
     if not any(s.name == alive.name for s in specs):
         verdicts.append(run_checker(history, alive))
     never = never_steady(history)
     if never is not None and not any(v.guarantee == "resumes" for v in verdicts):
         verdicts.insert(0, never)
+    preconditions = failed_preconditions(history)
+    if any(v.outcome is Outcome.BROKEN and v.guarantee in WANT_AUDIO for v in verdicts):
+        preconditions += tuple(lost_addresses(history))
     by_name = {v.guarantee: v for v in verdicts}
     return Judgement(
         outcome=_outcome(verdicts, preconditions),

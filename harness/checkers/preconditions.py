@@ -23,7 +23,7 @@ def failed_preconditions(history: History) -> tuple[str, ...]:
     """Return why nothing can be concluded from this run, one sentence each; empty when judging is possible."""
     found = [
         *_raised(history), *_steadiness(history), *_faults(history), *broken_promises(history), *_lag(history),
-        *_addresses(history), *_machine(history), *_ours(history), *_cut_short(history), *_nobody_spoke(history),
+        *_machine(history), *_ours(history), *_cut_short(history), *_nobody_spoke(history),
     ]  # fmt: skip
     return tuple(dict.fromkeys(found))
 
@@ -86,8 +86,11 @@ def _lag(history: History) -> Iterator[str]:
         yield f"{proc} itself was {own_ms:.0f} ms late at {history.seconds(t_ns):.1f} s (limit {LAG_LIMIT_MS:.0f} ms)"
 
 
-def _addresses(history: History) -> Iterator[str]:
-    """Find an address that was lost in the very moment in which audio stopped: media went by it."""
+def lost_addresses(history: History) -> Iterator[str]:
+    """Give a sentence for each address that was lost in the very moment in which audio stopped: media went by it.
+
+    It excuses only what was broken for want of audio: what holds, holds in spite of it.
+    """
     said_ns, heard_ns = (history.at_hop(hop)["t_ns"].astype("int64") for hop in (Hop.PHONE_OUT, Hop.CLOUD_IN))
     for lost in history.all(ev.AddressGone):
         before = (heard_ns > lost.t_ns - SILENT_MS * MS_NS) & (heard_ns <= lost.t_ns)

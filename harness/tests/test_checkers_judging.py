@@ -25,6 +25,7 @@ def _gate(outcome):
 
 
 REQUEST = "JoinRoom request: userId=alice@x, room=alice@x"
+SUCCESS = "Successfully joined room: userId=alice@x"
 
 
 def _join(*lines, before=""):
@@ -90,6 +91,7 @@ def _silent_during_the_impact():
             "the zombie was gone before the new cloud joined",
         ),
         (_in_json(_join("Successfully joined room: userId=alice@x")), "the zombie was gone before"),
+        (_join("JoinRoom request completed for alice@x in 12 ms", SUCCESS), "the zombie was gone before"),
         (_address_gone(silent=True), "this machine lost the address 172.31.9.1 at 4.1 s"),
         (green().add(_lag(700, 5)), "ears itself was 700 ms late"),
         (green().drop(ev.Declared), "cut short at 15.5 s"),
@@ -114,7 +116,25 @@ def test_an_address_that_carried_no_audio_may_go():
     assert judge(_address_gone(silent=False).history()).preconditions == ()
 
 
-SUCCESS = "Successfully joined room: userId=alice@x"
+@pytest.mark.parametrize("seconds", [6.1, 6.2, 6.4])
+def test_an_address_lost_beside_a_fault_that_was_recovered_from_takes_nothing_from_it(seconds):
+    judgement = judge(green().add(at(seconds, ev.AddressGone(address="172.31.9.1"))).history())
+    assert judgement.outcome is Outcome.HOLDS, judgement.preconditions
+    assert judgement.preconditions == ()
+
+
+def test_an_address_lost_with_audio_that_never_came_back_leaves_nothing_to_conclude():
+    draft = green().never_recovers().add(at(6.2, ev.AddressGone(address="172.31.9.1")))
+    judgement = judge(draft.history())
+    assert {v.guarantee for v in judgement.verdicts if v.outcome is Outcome.BROKEN} >= {"resumes", "bounded_loss"}
+    assert judgement.outcome is Outcome.UNKNOWN
+    assert "lost the address 172.31.9.1 at 6.2 s" in judgement.preconditions[0]
+
+
+def test_an_address_has_no_say_over_what_no_missing_audio_breaks():
+    draft = green().add(at(6.2, ev.AddressGone(address="172.31.9.1")), at(14.9, ev.Leftover(what="process 9")))
+    judgement = judge(draft.history())
+    assert judgement.outcome is Outcome.BROKEN, judgement.preconditions
 
 
 @pytest.mark.parametrize(
@@ -276,9 +296,22 @@ def test_replacement_shows_as_a_closed_session_between_join_and_success():
     assert judge(draft.history()).checklist[2].answer == "yes"
 
 
-def test_session_closed_after_a_refusal_is_no_replacement():
+@pytest.mark.parametrize(
+    "refused", ["Session already exists for user", "JoinRoom request: refused, session already exists for this user"]
+)
+def test_session_closed_after_a_refusal_is_no_replacement(refused):
     draft = green().declare(*GUARANTEES, checklist=True).drop(ev.LogLine)
-    lines = ("JoinRoom request: userId=a", "Session already exists for user", "Closing room session for user a")
+    lines = ("JoinRoom request: userId=a", refused, "Closing room session for user a", "Successfully joined room: a")
+    draft.add(*(log(8.7 + i / 100, "bridge", text, i) for i, text in enumerate(lines)))
+    assert judge(draft.history()).checklist[2].answer == "no"
+
+
+def test_what_only_mentions_a_request_is_none():
+    draft = green().declare(*GUARANTEES, checklist=True).drop(ev.LogLine)
+    lines = (
+        "JoinRoom request: userId=a", "Successfully joined room: userId=a", "JoinRoom request completed in 12 ms",
+        "Closing room session for user a", "Successfully joined room: userId=a",
+    )  # fmt: skip
     draft.add(*(log(8.7 + i / 100, "bridge", text, i) for i, text in enumerate(lines)))
     assert judge(draft.history()).checklist[2].answer == "no"
 
