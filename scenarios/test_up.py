@@ -24,7 +24,8 @@ async def aftershock(*words: str, temp: Path = TEMP) -> asyncio.subprocess.Proce
     """Start ``aftershock`` as a user does; ``temp`` is the temp directory it sees, and with it the runs it knows of."""
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "harness", *words, cwd=PROJECT_ROOT, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | {"TMPDIR": str(temp)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, 
+        env=os.environ | {"TMPDIR": str(temp), "PYTHONFAULTHANDLER": "1"},
     )  # fmt: skip
 
 
@@ -50,7 +51,14 @@ async def by_hand(standing: dict[str, Any], *words: str) -> tuple[int | None, st
 async def ended(command: asyncio.subprocess.Process, by: signal.Signals = signal.SIGINT) -> tuple[int | None, str]:
     """Send the signal; return the exit code and what was said on stderr."""
     command.send_signal(by)
-    _, err = await asyncio.wait_for(command.communicate(), ENDS_WITHIN_S)
+    talk = asyncio.create_task(command.communicate())
+    in_time, _ = await asyncio.wait({talk}, timeout=ENDS_WITHIN_S)
+    gone = command.returncode is not None
+    if not in_time and not gone:
+        command.send_signal(signal.SIGABRT)  # faulthandler then says where each thread is
+    _, err = await asyncio.wait_for(talk, ENDS_WITHIN_S)
+    if not in_time:
+        pytest.fail(f"{by.name} did not end it in {ENDS_WITHIN_S:g} s (exited by then: {gone})\n{err.decode()}")
     return command.returncode, err.decode()
 
 
