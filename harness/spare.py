@@ -31,8 +31,8 @@ def give_up_spare(run_dir: Path) -> None:
 
 
 def spare_is_gone(run_dir: Path) -> bool:
-    """Tell whether somebody had to give it up."""
-    return not (run_dir / SPARE).exists()
+    """Tell whether somebody had to give it up; a directory that was removed whole says nothing of its disk."""
+    return run_dir.exists() and not (run_dir / SPARE).exists()
 
 
 def append(file: int, data: bytes, run_dir: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -55,6 +56,13 @@ def test_a_run_has_spare_space_until_it_is_over(tmp_path):
     assert why_it_ended(made.path)[1] is False
     made.close()
     assert not list(made.path.glob(".*"))
+
+
+def test_a_run_whose_directory_was_removed_did_not_find_the_disk_full(tmp_path):
+    made = RunDir.create(tmp_path, "story")
+    shutil.rmtree(made.path)
+    assert why_it_ended(made.path)[1] is False
+    made.close()
 
 
 def test_the_record_that_finds_the_disk_full_is_written_on_the_spare_space(run_dir, monkeypatch):
