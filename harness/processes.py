@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +35,8 @@ def look_at(pid: int) -> Process | None:
     """Return the process of that pid, or None when there is none (or it is dead and only not yet waited for)."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None  # gone, or another user's where /proc hides those (hidepid, proc(5))
     # The name stands in parentheses and may hold anything, also parentheses and blanks.
     fields = text[text.rindex(")") + 2 :].split()
     if fields[0] in "ZX":
@@ -89,14 +90,14 @@ def command_line(pid: int) -> str:
     return b" ".join(words).decode(errors="replace").replace("\n", " ")[:COMMAND_LINE_SHOWN]
 
 
-def kin(seeds: dict[int, int], among: dict[int, Process]) -> dict[int, Process]:
+def kin(seeds: Mapping[int, int], among: Mapping[int, Process], led: Collection[int] = ()) -> dict[int, Process]:
     """Return the living ``seeds`` (pid -> start_ticks) and all that descends from them.
 
-    Also counted is whoever is in a process group or session that one of them leads or led: Linux does not give out a
-    pid again while it names a group or session. A pid that is another process by now (another start) counts nothing.
+    Also counted is whoever is in a process group or session that one of them leads, or that a dead one of ``led`` led
+    (see :class:`Kin`). A pid that is another process by now (another start) counts nothing.
     """
-    numbers = {pid for pid, start in seeds.items() if pid not in among or among[pid].start_ticks == start}
-    found = {pid: among[pid] for pid in numbers if pid in among}
+    found = {pid: among[pid] for pid, start in seeds.items() if pid in among and among[pid].start_ticks == start}
+    numbers = {*found, *(pid for pid in led if pid in seeds and pid not in among)}
     while True:
         more = {
             p.pid: p for p in among.values()
@@ -106,6 +107,32 @@ def kin(seeds: dict[int, int], among: dict[int, Process]) -> dict[int, Process]:
             return found
         found |= more
         numbers |= set(more)
+
+
+class Kin:
+    """Processes and their kin, followed look by look while parents and leaders of groups die.
+
+    Linux does not give out a pid again while it names a group or session, but it does so right after. So the pid of a
+    dead leader counts only as long as, at the look before, a process known as ours was in what it led.
+    """
+
+    def __init__(self, seeds: Mapping[int, int] | None = None) -> None:
+        """Know these (pid -> start_ticks); of one that is dead already, nothing is known."""
+        self._known = dict(seeds or {})
+        self._led: set[int] = set()
+
+    def add(self, pid: int, start_ticks: int) -> None:
+        """Know one that lived a moment ago."""
+        self._known[pid] = start_ticks
+        self._led.add(pid)
+
+    def look(self, among: Mapping[int, Process], *, also: Mapping[int, int] | None = None) -> dict[int, Process]:
+        """Return who lives of them and their kin, and know all these from now on; ``also`` are seeds of this look."""
+        found = kin(self._known | dict(also or {}), among, self._led)
+        self._led = {number for process in found.values() for number in (process.pid, process.group, process.session)}
+        led = {pid: start for pid, start in self._known.items() if pid in self._led}
+        self._known = led | {pid: process.start_ticks for pid, process in found.items()}
+        return found
 
 
 def kill(process: Process) -> bool:

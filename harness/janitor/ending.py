@@ -9,7 +9,7 @@ import threading
 import time
 
 from harness.clock import SECOND_NS, now_ns
-from harness.processes import Process, all_processes, carries, command_line, kill, kin
+from harness.processes import Kin, Process, all_processes, carries, command_line, kill
 from harness.remains import Remain
 
 KILLING_S = 8.0
@@ -31,14 +31,14 @@ class Known:
     def __init__(self, run: str) -> None:
         """Know nobody yet."""
         self.run = run
-        self._ours: dict[int, int] = {}
+        self._ours = Kin()
         self._lock = threading.Lock()
         self._over = threading.Event()
 
     def add(self, pid: int, start_ticks: int) -> None:
         """Know a process that the rig has named."""
         with self._lock:
-            self._ours[pid] = start_ticks
+            self._ours.add(pid, start_ticks)
 
     def follow(self) -> None:
         """Look once a second, in a thread, until ``stop``."""
@@ -56,17 +56,20 @@ class Known:
     def find(self, *besides: int) -> list[Process]:
         """Return what lives of the run: who carries its id, who was known, and all their kin; ``besides`` never."""
         spared = {1, os.getpid(), *besides}
-        among = {pid: process for pid, process in all_processes().items() if pid not in spared}
-        carrying = {pid: process.start_ticks for pid, process in among.items() if carries(pid, self.run)}
-        with self._lock:
-            found = kin(self._ours | carrying, among)
-            self._ours |= {pid: process.start_ticks for pid, process in found.items()}
-        return list(found.values())
+        with self._lock:  # all of it: one named between the look and its use would be taken for dead
+            among = {pid: process for pid, process in all_processes().items() if pid not in spared}
+            carrying = {pid: process.start_ticks for pid, process in among.items() if carries(pid, self.run)}
+            return list(self._ours.look(among, also=carrying).values())
 
 
 def adopt_orphans() -> None:
     """Become the parent of whatever a command of ours leaves running, so that it is found."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def disown_orphans() -> None:
+    """Be that no more: from now on whatever a command leaves running is not ours."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
 def know_children(known: Known, *besides: int) -> None:
@@ -96,5 +99,5 @@ def end_all(known: Known, *besides: int, within_s: float = KILLING_S) -> tuple[l
     left = {(process.pid, process.start_ticks) for process in known.find(*besides)}
     return (
         [f"{key[0]} {name}" for key, name in hit.items() if key not in left],
-        [Remain("process", name, str(key[0])) for key, name in hit.items() if key in left],
+        [Remain("process", name, str(key[0]), start_ticks=key[1]) for key, name in hit.items() if key in left],
     )

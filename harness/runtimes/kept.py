@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import NotReached
-from harness.processes import Process, all_processes, kin, look_at
+from harness.processes import Kin, Process, all_processes, kin, look_at
 from harness.runtimes.tree import START_VARIABLE
 from harness.settings import PART_VARIABLE, RUN_ID_VARIABLE, child_environment
 from harness.waiting import NotYet, until
@@ -190,9 +190,10 @@ async def end_kin(kept: Sequence[Kept], others: dict[int, int], *, term_s: float
     They are asked (SIGTERM) and have ``term_s`` for it, then killed.
     """
     keepers = {one.keeper.pid: one.keeper.start_ticks for one in kept if one.keeper is not None}
+    known = Kin(keepers | others)
 
     def alive() -> dict[int, Process]:
-        return {pid: process for pid, process in kin(keepers | others, all_processes()).items() if pid not in keepers}
+        return {pid: process for pid, process in known.look(all_processes()).items() if pid not in keepers}
 
     def probe() -> bool | NotYet:
         now = alive()
