@@ -224,7 +224,9 @@ async def test_what_stays_after_teardown_is_named_and_listed(fleet):
     fleet._engine = MadeUpEngine("a", "the-network", stuck=["the-network"])
     with pytest.raises(HarnessError, match="left over after teardown: network the-network"):
         await fleet.close()
-    assert read_remains(fleet.run_dir) == [Remain("network", "the-network", "id-of-the-network")]
+    assert read_remains(fleet.run_dir) == [
+        Remain("network", "the-network", "id-of-the-network", interface="br-id-of-the-ne"),
+    ]
 
 
 async def test_a_dead_engine_ends_the_teardown_with_a_list_of_all_that_was_made(fleet, made):
@@ -238,7 +240,7 @@ async def test_a_dead_engine_ends_the_teardown_with_a_list_of_all_that_was_made(
         await asyncio.wait_for(fleet.close(), 5)
     assert read_remains(fleet.run_dir) == [
         Remain("container", "aftershock-run-1-bridge", container.id),
-        Remain("network", NETWORK.name, NETWORK.id),
+        NETWORK.remain(),
     ]
     assert one.exit_text() == "was lost sight of, for the Docker engine is gone (connection refused)"
 

@@ -28,7 +28,11 @@ class MadeUpApi:
         return [{"Id": one, "Names": [f"/name-{one}"], "Labels": LABELS} for one in found]
 
     def networks(self, **_):
-        return [{"Id": one, "Name": f"name-{one}", "Labels": LABELS} for one in self.of("network")]
+        named = {"n1": {"com.docker.network.bridge.name": "tap123"}}
+        return [
+            {"Id": one, "Name": f"name-{one}", "Labels": LABELS, "Options": named.get(one)}
+            for one in self.of("network")
+        ]
 
     def of(self, kind):
         return [one for one, what in self.there.items() if what == kind]
@@ -49,7 +53,7 @@ class MadeUpApi:
 
 
 @pytest.fixture
-def engine(monkeypatch):
+def engine(monkeypatch, tmp_path):
     class MadeUpEngine:
         api = MadeUpApi()
         client = property(lambda self: self)
@@ -64,15 +68,19 @@ def engine(monkeypatch):
     monkeypatch.setattr(sweeping, "MAKING_S", 0.05)
     monkeypatch.setattr(sweeping, "QUIET_S", 0.03)
     monkeypatch.setattr(sweeping, "ROUND_S", 0.01)
-    monkeypatch.setattr(sweeping, "rules_naming", lambda *words: [f"-A X {word}" for word in words if "br-" in word])
+    monkeypatch.setattr(sweeping, "rules_naming", lambda *words: [f"-A X {word}" for word in words if word != "run-1"])
+    monkeypatch.setattr(sweeping, "INTERFACES", tmp_path)
+    (tmp_path / "tap9").touch()
     return MadeUpEngine
 
 
 def test_what_comes_late_goes_too_and_rules_on_its_networks_are_left_to_people(engine):
-    engine.api = MadeUpApi(late={"c2": "container"})
+    engine.api = MadeUpApi(late={"c2": "container", "n2-of-another-name": "network"})
     swept = sweep("run-1", within_s=2)
-    assert set(swept.removed) == {"container name-c1", "container name-c2", "network name-n1"}
-    assert swept.left == (Remain("rule", "-A X br-n1"),)
+    assert set(swept.removed) == {
+        "container name-c1", "container name-c2", "network name-n1", "network name-n2-of-another-name",
+    }  # fmt: skip
+    assert swept.left == (Remain("rule", "-A X tap123"), Remain("rule", "-A X br-n2-of-anothe"))
     assert engine.api.asked[0]["filters"] == {"label": "aftershock.run=run-1"}
     assert engine.api.there == {}
 
@@ -81,7 +89,7 @@ def test_what_is_stuck_is_named_within_the_limit(engine, capsys):
     engine.api = MadeUpApi(stuck=["c1"])
     swept = sweep("run-1", within_s=0.2)
     assert swept.removed == ()
-    assert swept.left == (Remain("container", "name-c1", "c1"), Remain("network", "name-n1", "n1"))
+    assert swept.left == (Remain("container", "name-c1", "c1"), Remain("network", "name-n1", "n1", interface="tap123"))
 
 
 def test_it_tells_json_also_without_an_engine(engine, monkeypatch, capsys):
@@ -97,12 +105,17 @@ def test_it_tells_json_also_without_an_engine(engine, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out) == {"removed": [], "left": [], "problem": "connection refused"}
 
 
+def test_an_interface_that_is_there_again_is_another_run_s(engine):
+    assert sweeping.freed(["tap8", "tap9", "tap8", ""]) == ["tap8"]
+
+
 def test_only_what_was_asked_for_is_cleared(engine):
     engine.api = MadeUpApi(stuck=["n1"])
     one = engine()
     found = labelled(one)
     assert found == [
-        Labelled("container", "name-c1", "c1", "run-1", "m"), Labelled("network", "name-n1", "n1", "run-1", "m"),
+        Labelled("container", "name-c1", "c1", "run-1", "m"),
+        Labelled("network", "name-n1", "n1", "run-1", "m", "tap123"),
     ]  # fmt: skip
     assert clear(one, found[1:], within_s=0.05) == found[1:]
     assert engine.api.there == {"c1": "container", "n1": "network"}

@@ -212,7 +212,7 @@ class Containers:
             for name in self._wrapped
         ]
         network = self._network
-        return [*containers, *([Remain("network", network.name, network.id)] if network is not None else [])]
+        return [*containers, *([network.remain()] if network is not None else [])]
 
 
 def _limits(component: Component) -> dict[str, int]:

@@ -22,6 +22,7 @@ from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.network import Network
 
 from harness.errors import MachineError
+from harness.remains import Remain
 from harness.run_lease import machine_id
 
 RUN_LABEL = "aftershock.run"
@@ -41,6 +42,8 @@ STEP_SHOWN = 90
 """Characters of a build's step that are told."""
 TRIES = 8
 
+INTERFACE_OPTION = "com.docker.network.bridge.name"
+"""Docker's option of a bridge network: how this machine's interface to it is called."""
 LAST_CHOICE = "tap"
 """How this machine's interface to a run's network begins; digits follow. WebRTC libraries send media over any interface
 of the machine, and Google's prefers one of unknown kind (``br-...``) to Ethernet: a run beside this one would go deaf
@@ -65,6 +68,10 @@ class RunNetwork:
     def address(self, number: int) -> str:
         """Return the fixed address of the run's container ``number``, from 0; the gateway has the first."""
         return str(self.subnet[10 + number])
+
+    def remain(self) -> Remain:
+        """Return it as an entry of remains.json."""
+        return Remain("network", self.name, self.id, interface=self.interface)
 
 
 def run_labels(run: str) -> dict[str, str]:
@@ -228,7 +235,7 @@ class Engine:
                 gateway = str(subnet[1])
                 pool = IPAMPool(subnet=str(subnet), gateway=gateway)
                 interface = f"{LAST_CHOICE}{int(subnet.network_address)}"
-                named = {"com.docker.network.bridge.name": interface}
+                named = {INTERFACE_OPTION: interface}
                 made = self._network(name, run, ipam=IPAMConfig(pool_configs=[pool]), options=named)
             except docker.errors.APIError as error:
                 refused = why(error)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import docker.errors
@@ -16,7 +17,7 @@ import docker.errors
 from harness.errors import MachineError
 from harness.firewall import rules_naming
 from harness.remains import Remain
-from harness.runtimes.container.engine import ENGINE_ERRORS, MACHINE_LABEL, RUN_LABEL, Engine, why
+from harness.runtimes.container.engine import ENGINE_ERRORS, INTERFACE_OPTION, MACHINE_LABEL, RUN_LABEL, Engine, why
 
 ANSWERS_WITHIN_S = 6
 SWEPT_WITHIN_S = 8.0
@@ -26,6 +27,7 @@ MAKING_S = 2.0
 """...and not before this long after we began: the engine may still be making what the rig asked for at its end."""
 ROUND_S = 0.25
 SIDE_BY_SIDE = 8
+INTERFACES = Path("/sys/class/net")
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,12 @@ class Labelled:
     run: str
     machine: str
     """What the rig called its machine (:func:`harness.run_lease.machine_id`); empty when it said nothing."""
-
-    @property
-    def interface(self) -> str:
-        """This machine's interface to a network (the engine names it so); empty for a container."""
-        return f"br-{self.id[:12]}" if self.kind == "network" else ""
+    interface: str = ""
+    """This machine's interface to a network; empty for a container."""
 
     def remain(self) -> Remain:
         """Return it as an entry of remains.json."""
-        return Remain(self.kind, self.name, self.id)
+        return Remain(self.kind, self.name, self.id, interface=self.interface)
 
 
 @dataclass(frozen=True)
@@ -124,11 +123,16 @@ def sweep(run: str, within_s: float = SWEPT_WITHIN_S) -> Swept:
         return Swept((), tuple(one.remain() for one in seen), why(refused))
     finally:
         engine.close()
-    rules = rules_naming(run, *(one.interface for one in seen if one.interface and one not in left))
+    rules = rules_naming(run, *freed(one.interface for one in seen if one not in left))
     return Swept(
         tuple(f"{one.kind} {one.name}" for one in seen if one not in left),
         (*(one.remain() for one in left), *(Remain("rule", rule) for rule in rules)),
     )
+
+
+def freed(interfaces: Iterable[str]) -> list[str]:
+    """Return those that this machine has no more; one that it has is another run's by now, rules on it are not ours."""
+    return [name for name in dict.fromkeys(interfaces) if name and not (INTERFACES / name).exists()]
 
 
 def sweep_and_tell(run: str) -> None:
@@ -143,8 +147,12 @@ def sweep_and_tell(run: str) -> None:
 
 
 def _labelled(kind: str, name: str, one: dict[str, Any]) -> Labelled:
-    labels = one.get("Labels") or {}
-    return Labelled(kind, name, str(one["Id"]), str(labels.get(RUN_LABEL, "")), str(labels.get(MACHINE_LABEL, "")))
+    labels, options, number = one.get("Labels") or {}, one.get("Options") or {}, str(one["Id"])
+    # What we did not name, the engine did.
+    interface = str(options.get(INTERFACE_OPTION) or f"br-{number[:12]}") if kind == "network" else ""
+    return Labelled(
+        kind, name, number, str(labels.get(RUN_LABEL, "")), str(labels.get(MACHINE_LABEL, "")), interface
+    )  # fmt: skip
 
 
 def _quiet(call: Callable[[str], object]) -> Callable[[str], None]:
