@@ -24,7 +24,7 @@ async def aftershock(*words: str, temp: Path = TEMP) -> asyncio.subprocess.Proce
     """Start ``aftershock`` as a user does; ``temp`` is the temp directory it sees, and with it the runs it knows of."""
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "harness", *words, cwd=PROJECT_ROOT, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, 
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env=os.environ | {"TMPDIR": str(temp), "PYTHONFAULTHANDLER": "1"},
     )  # fmt: skip
 
