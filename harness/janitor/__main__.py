@@ -21,7 +21,7 @@ from pathlib import Path
 from harness.clock import now_ns, seconds_between
 from harness.janitor.ending import Known, adopt_orphans, end_all, know_children
 from harness.janitor.sweep import begin_sweep, end_sweep
-from harness.janitor.undoing import Undo, run_undos
+from harness.janitor.undoing import Undo, disown_orphans, run_undos
 from harness.redact import mask
 from harness.remains import Remain, add_remains
 from harness.run_lease import drop_dead
@@ -78,7 +78,7 @@ def clean_up(run: str, run_dir: Path, registered: Registered, known: Known) -> N
     began_ns = now_ns()
     sweep = begin_sweep(run, registered.containers) if registered.containers is not None else None
     busy = (sweep.process.pid,) if sweep else ()
-    notes = run_undos(list(registered.undos.values()))
+    notes = run_undos([undo for undo in registered.undos.values() if not undo.stays])
     know_children(known, *busy)
     killed, left = end_all(known, *busy)
     scratch = scratch_dir(run)
@@ -94,6 +94,9 @@ def clean_up(run: str, run_dir: Path, registered: Registered, known: Known) -> N
         said, remains = end_sweep(sweep)
         notes.append(said)
         left += remains
+    # Last, when nothing is killed any more: what these start is not the run's.
+    disown_orphans()
+    notes += run_undos([undo for undo in registered.undos.values() if undo.stays])
     if left:
         notes.append(f"could not remove (`aftershock clean` tries again): {_names([str(one) for one in left])}")
     with contextlib.suppress(OSError):  # a full disk, or no directory any more: the log has it
@@ -122,8 +125,8 @@ def _names(processes: list[str]) -> str:
 
 def main() -> None:
     """Ignore what a terminal sends to everybody, say ready, wait, and act."""
-    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(ignored, signal.SIG_IGN)
+    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, lambda *_: None)  # a handler: "ignore" would pass to the commands (SIGPIPE does not)
     rig, run, run_dir = socket.socket(fileno=int(sys.argv[1])), sys.argv[2], Path(sys.argv[3])
     known = Known(run)
     known.follow()

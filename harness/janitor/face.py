@@ -91,17 +91,18 @@ class Janitor:
         """
         self._tell(" ".join(["containers", *parts]))
 
-    def run_if_rig_dies(self, argv: Sequence[str], env: Mapping[str, str]) -> int:
+    def run_if_rig_dies(self, argv: Sequence[str], env: Mapping[str, str], *, stays: bool = False) -> int:
         """Have a command run (at most 5 s, in this environment) should this process die before ``forget`` of it.
 
-        It is run before the run's processes are killed, and ends with all that it started. Argv and environment go
-        over the line alone, never to a file.
+        It is run before the run's processes are killed, and ends with all that it started; one that ``stays`` acts on
+        what is not the run's: it is run when they are gone, and nothing that it started is touched. Argv and
+        environment go over the line alone, never to a file.
 
         Raises:
             DiedUnexpectedly: the janitor is gone.
         """
         self._undos += 1
-        told = {"argv": list(argv), "env": dict(env), "secrets": known_secrets()}
+        told = {"argv": list(argv), "env": dict(env), "secrets": known_secrets(), "stays": stays}
         self._tell(f"undo {self._undos} {json.dumps(told)}")
         return self._undos
 

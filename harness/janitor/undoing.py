@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.janitor.ending import PR_SET_CHILD_SUBREAPER
 from harness.redact import know_secret, mask
 
 WITHIN_S = 5.0
@@ -24,12 +26,20 @@ class Undo:
     argv: Sequence[str]
     env: Mapping[str, str] = field(repr=False)
     secrets: Sequence[str] = field(default=(), repr=False)
+    stays: bool = False
+    """It is not the run's, and what it starts outlives us: it is never killed."""
+
+
+def disown_orphans() -> None:
+    """Be the parent of orphans no more: from now on whatever a command leaves running is not ours."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
 def run_undos(undos: Sequence[Undo], within_s: float = WITHIN_S) -> list[str]:
     """Run these side by side, each for at most ``within_s``; return a sentence about each, secrets masked.
 
-    Their output is printed (the janitor's output is its log), masked likewise.
+    Their output is printed (the janitor's output is its log), masked likewise; but not of what stays: a pipe of ours
+    would break under it.
     """
     said = [""] * len(undos)
 
@@ -49,8 +59,8 @@ def _run(undo: Undo, within_s: float) -> str:
     words = mask(" ".join(undo.argv))[:200]
     try:
         process = subprocess.Popen(
-            list(undo.argv), env=dict(undo.env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True,
+            list(undo.argv), env=dict(undo.env), stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT,
+            stdout=subprocess.DEVNULL if undo.stays else subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
     except OSError as refused:
         return f"could not run `{words}`: {refused.strerror}"
@@ -59,6 +69,8 @@ def _run(undo: Undo, within_s: float) -> str:
     try:
         code = process.wait(within_s)
     except subprocess.TimeoutExpired:
+        if undo.stays:
+            return f"ran `{words}`: it goes on"
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -68,9 +80,10 @@ def _run(undo: Undo, within_s: float) -> str:
 
 
 def _print(process: subprocess.Popen[bytes], words: str) -> None:
-    assert process.stdout is not None
     kept = 0
     print(f"$ {words}", flush=True)
+    if process.stdout is None:
+        return
     with process.stdout as lines:
         for line in lines:  # whole lines: a secret is never cut in two, so that its halves would pass the mask
             if kept < OUTPUT_READ:

@@ -57,6 +57,8 @@ async def main():
     know_secret("s3cret-word")
     done = "echo $WORD; echo $(ps -o pid= -p %d) $WORD > $WHERE/undone; sleep 60 & echo $! > $WHERE/left" % parts[0].pid
     janitor.run_if_rig_dies(["sh", "-c", done + "; setsid sleep 61 &"], told)
+    back = "sleep 63 & echo $! > $WHERE/back; grep SigIgn /proc/self/status >> $WHERE/back"
+    janitor.run_if_rig_dies(["sh", "-c", back], told, stays=True)
     janitor.forget(janitor.run_if_rig_dies(["sh", "-c", "echo no > $WHERE/forgotten"], told))
     for part in parts:
         print(part.pid, int(part.stdout.readline()), flush=True)
@@ -128,11 +130,16 @@ async def test_a_killed_rig_leaves_nothing_and_harms_nobody_else(tmp_path):
         assert "s3cret" not in (tmp_path / "logs" / "janitor.log").read_text()
         assert not (tmp_path / "remains.json").exists()
         notes = [event.text for event in History.load(tmp_path).events if isinstance(event, ev.Note)]
-        assert len(notes) == 2
+        assert len(notes) == 3
         assert notes[0].startswith("ran `sh -c echo $WORD")
         assert notes[0].endswith("exit 0")
         assert "killed 7 processes" in notes[1]  # with the two that the command left
         assert f"{pids[0]} " in notes[1]
+        assert notes[2].startswith("ran `sh -c sleep 63 &")
+        back, _, ignored = (tmp_path / "back").read_text().split()
+        assert look_at(int(back)) is not None  # what it brought back is not the run's
+        os.kill(int(back), signal.SIGKILL)
+        assert int(ignored, 16) == 0
     finally:
         end(other)
         for pid in living(pids):
@@ -194,6 +201,16 @@ def test_a_command_that_hangs_or_is_missing_costs_only_its_limit():
         "could not run `/nope it`: No such file or directory",
         "ran `false`: exit 1",
     ]
+
+
+@pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")
+def test_a_command_whose_work_stays_is_not_killed_at_its_limit(tmp_path):
+    pid = tmp_path / "pid"
+    script = f"echo $$ > {pid}; exec sleep 62"
+    said = run_undos([Undo(["sh", "-c", script], os.environ, stays=True)], within_s=0.3)
+    assert said == [f"ran `sh -c {script}`: it goes on"]
+    assert look_at(int(pid.read_text())) is not None
+    os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 def told(**swept):
