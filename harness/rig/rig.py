@@ -38,7 +38,7 @@ from harness.rig.options import RigOptions
 from harness.rig.pacing import steady_since
 from harness.rig.people import Person, PhoneSettings
 from harness.rig.phones import PhoneBooth
-from harness.rig.reach import DIALED, Reach
+from harness.rig.reach import Reach
 from harness.rig.run_dir import RunDir, prune
 from harness.rig.scene import RigScene
 from harness.rig.settings_file import run_started, write_settings
@@ -183,8 +183,11 @@ class Rig:
             self.recorder.emit(ev.StoryRaised(error=said, machine=machine))
         problem = await self._taken_down(self._story)
         if self.options.keep and problem is None and (error is None or isinstance(error, Inconclusive)):
-            self._keep()
-        else:
+            try:
+                self._keep()
+            except MachineError as refused:
+                self._say(f"the stack is not kept: {refused}")
+        if not self.kept:
             problem = await self._taken_down(self._exit) or problem
             asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
         self.recorder.emit(ev.RunEnded(took_s=round(seconds_between(self._began_ns, now_ns()), 3)))
@@ -225,10 +228,7 @@ class Rig:
 
     def _keep(self) -> None:
         """Leave the stack up from now on; only a signal's end (:meth:`hold`) or the harness's own ends it."""
-        self._hold = Hold(self.recorder, self._puppets)
-        if set(DIALED) <= self.stack.fronts.keys():
-            Reach.of(self.stack).write(self.stack.scratch)
-        self._lease.mark_kept(True)
+        self._hold = Hold.of(self.stack, self._lease, self.recorder, self._puppets)
         self.kept = True
 
     @property

@@ -12,10 +12,12 @@ from typing import Any, Self
 
 from harness import events as ev
 from harness.control import Puppet
+from harness.errors import MachineError
 from harness.history import Recorder, read_new_events
-from harness.rig.reach import DIALED
+from harness.rig.reach import DIALED, Reach
 from harness.rig.stack import Stack
 from harness.rig.watching import watch_our_own
+from harness.run_lease import RunLease
 
 ENDED_BY = (signal.SIGINT, signal.SIGTERM)
 LOOK_EVERY_S = 0.2
@@ -133,6 +135,27 @@ class Hold:
         self._over = asyncio.Event()
         for number in ENDED_BY:
             asyncio.get_running_loop().add_signal_handler(number, self._over.set)
+
+    @classmethod
+    def of(cls, stack: Stack, lease: RunLease, recorder: Recorder, puppets: Callable[[], Sequence[Puppet]]) -> Self:
+        """Write down that a stack is kept and how phones reach it, and take both signals.
+
+        Raises:
+            MachineError: that cannot be written; then it is not kept.
+        """
+        try:
+            if set(DIALED) <= stack.fronts.keys():
+                Reach.of(stack).write(stack.scratch)
+            lease.mark_kept(True)
+            return cls(recorder, puppets)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                lease.mark_kept(False)
+            raise MachineError(
+                "to write down how a stack that is kept is reached",
+                f"{error.strerror}" + (f" ({error.filename})" if error.filename else ""),
+                "free space there, or repair it",
+            ) from error
 
     async def wait(self, tell: Callable[[str], None]) -> None:
         """Return when a signal came; ``tell`` gets a line for each part that ends by itself."""

@@ -1,6 +1,7 @@
 """The rig's pure parts: what paces a story, what a health answer says, where runs are kept."""
 
 import asyncio
+import errno
 import json
 
 import numpy as np
@@ -9,14 +10,15 @@ import pytest
 from harness import events as ev
 from harness import frames as fr
 from harness.clock import now_ns
-from harness.errors import NotReached
-from harness.history import Recorder, read_new_events
-from harness.rig import pacing, watching
+from harness.errors import Inconclusive, NotReached
+from harness.history import History, Recorder, read_new_events
+from harness.rig import Rig, pacing, watching
 from harness.rig.health import says_fine
 from harness.rig.live import FRAME_NS, Flow, Live
 from harness.rig.options import RigOptions
 from harness.rig.run_dir import RunDir, is_alive, prune
 from harness.rig.settings_file import write_settings
+from harness.story import ScenarioInfo
 from harness.system import load_system
 from harness.waiting import NotYet, until
 
@@ -116,6 +118,29 @@ async def test_audio_that_stopped_just_now_is_not_steady(tmp_path, monkeypatch):
         await pacing.steady_since(told.live, [ALICE], 3)
     told.heard(*range(215, (now_ns() - told.epoch_ns) // FRAME_NS))
     assert await pacing.steady_since(told.live, [ALICE], 3) == told.epoch_ns + 1
+
+
+class UnwritableLease:
+    """A lease on a disk that takes nothing more."""
+
+    def mark_kept(self, kept):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_a_stack_that_cannot_be_kept_is_torn_down_and_said_to_be(tmp_path, capsys):
+    rig = Rig(RigOptions(runs=tmp_path, keep=True), ScenarioInfo("story", print))
+    rig._open()
+    rig._lease = UnwritableLease()
+    torn_down = []
+    rig._exit.callback(torn_down.append, "all of it")
+    await rig._close(None)
+    assert torn_down == ["all of it"]
+    assert (rig.kept, rig.closed) == (False, True)
+    assert "the stack is not kept" in (said := capsys.readouterr().err)
+    assert "No space left on device" in said
+    with pytest.raises(Inconclusive):
+        rig.check()
+    assert isinstance(History.load(rig.run_dir).events[-1], ev.Declared)
 
 
 @pytest.mark.parametrize(
