@@ -131,7 +131,7 @@ async def test_a_stack_that_cannot_be_kept_is_torn_down_and_said_to_be(tmp_path,
     rig = Rig(RigOptions(runs=tmp_path, keep=True), ScenarioInfo("story", print))
     rig._open()
     rig._lease = UnwritableLease()
-    torn_down = []
+    torn_down: list[str] = []
     rig._exit.callback(torn_down.append, "all of it")
     await rig._close(None)
     assert torn_down == ["all of it"]
