@@ -127,10 +127,10 @@ class UnwritableLease:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-async def test_a_stack_that_cannot_be_kept_is_torn_down_and_said_to_be(tmp_path, capsys):
+async def test_a_stack_that_cannot_be_kept_is_torn_down_and_said_to_be(tmp_path, capsys, monkeypatch):
     rig = Rig(RigOptions(runs=tmp_path, keep=True), ScenarioInfo("story", print))
     rig._open()
-    rig._lease = UnwritableLease()
+    monkeypatch.setattr(rig, "_lease", UnwritableLease(), raising=False)
     torn_down: list[str] = []
     rig._exit.callback(torn_down.append, "all of it")
     await rig._close(None)
