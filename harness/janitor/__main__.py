@@ -1,10 +1,11 @@
 """The janitor's process: ``python -m harness.janitor FD RUN_ID RUN_DIR``.
 
 FD is a socket whose other end only the rig holds. Lines on it: ``own PID START_TICKS`` (a process of this run that does
-not carry the run id: a user's command), ``containers PART...`` (the run has these), ``undo NUMBER JSON`` and ``forget
-NUMBER`` (a command to be run), and ``bye`` (all is well). End of file without ``bye`` means that the rig died: then
-those commands are run, every process of the run is killed, its scratch directory, containers and networks are removed,
-and what was done, or could not be, is written into the run directory.
+not carry the run id: a user's command), ``containers PART...`` (the run has these), ``know JSON`` (secrets, to be
+masked), ``undo NUMBER JSON`` and ``forget NUMBER`` (a command to be run), ``who`` (to be answered: who lives of the
+run), ``sweep`` (what follows is asked for) and ``bye`` (all is well). End of file without ``bye`` means that the rig
+died: then those commands are run, every process of the run is killed, its scratch directory, containers and networks
+are removed, and what was done, or could not be, is written into the run directory.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from harness.clock import now_ns, seconds_between
 from harness.janitor.ending import Known, adopt_orphans, end_all, know_children
 from harness.janitor.sweep import begin_sweep, end_sweep
 from harness.janitor.undoing import Undo, disown_orphans, run_undos
-from harness.redact import mask
+from harness.redact import know_secret, mask
 from harness.remains import Remain, add_remains
 from harness.run_lease import drop_dead
 from harness.settings import scratch_dir
@@ -35,11 +36,11 @@ SHOWN = 20
 class Registered:
     """What the rig has named."""
 
-    processes: dict[int, int] = field(default_factory=dict)
-    """pid -> start_ticks."""
     containers: tuple[str, ...] | None = None
     """The components that are containers; None when the run has none."""
     undos: dict[int, Undo] = field(default_factory=dict)
+    asked: bool = False
+    """The rig lives, and leaves the rest to us."""
 
 
 def listen(rig: socket.socket, known: Known) -> Registered | None:
@@ -52,20 +53,24 @@ def listen(rig: socket.socket, known: Known) -> Registered | None:
                 word, _, rest = line.decode(errors="replace").rstrip("\n").partition(" ")
                 if word == "bye":
                     return None
-                if line.endswith(b"\n"):
+                if word == "who":
+                    rig.sendall(json.dumps(sorted(process.pid for process in known.find())).encode() + b"\n")
+                elif line.endswith(b"\n"):
                     _hear(registered, known, word, rest)
-        except ConnectionResetError:
+        except (ConnectionResetError, BrokenPipeError):
             pass  # the rig died with something of ours unread: an end of file like the other
     return registered
 
 
 def _hear(registered: Registered, known: Known, word: str, rest: str) -> None:
     if word == "own":
-        pid, start_ticks = map(int, rest.split())
-        registered.processes[pid] = start_ticks
-        known.add(pid, start_ticks)
+        known.add(*map(int, rest.split()))
     elif word == "containers":
         registered.containers = tuple(rest.split())
+    elif word == "know":
+        know_secret(*json.loads(rest))
+    elif word == "sweep":
+        registered.asked = True
     elif word == "undo":
         number, _, told = rest.partition(" ")
         registered.undos[int(number)] = Undo(**json.loads(told))
@@ -78,7 +83,8 @@ def clean_up(run: str, run_dir: Path, registered: Registered, known: Known) -> N
     began_ns = now_ns()
     sweep = begin_sweep(run, registered.containers) if registered.containers is not None else None
     busy = (sweep.process.pid,) if sweep else ()
-    notes = run_undos([undo for undo in registered.undos.values() if not undo.stays])
+    outcomes = run_undos([undo for undo in registered.undos.values() if not undo.stays])
+    notes = [outcome.text for outcome in outcomes]
     know_children(known, *busy)
     killed, left = end_all(known, *busy)
     scratch = scratch_dir(run)
@@ -88,7 +94,8 @@ def clean_up(run: str, run_dir: Path, registered: Registered, known: Known) -> N
     if scratch.exists():
         left.append(Remain("directory", str(scratch)))
     took_s = seconds_between(began_ns, now_ns())
-    text = f"the rig ended without a word; killed {len(killed)} processes of this run in {took_s:.2f} s"
+    why = "the rig asked for what its teardown left" if registered.asked else "the rig ended without a word"
+    text = f"{why}; killed {len(killed)} processes of this run in {took_s:.2f} s"
     notes.append(f"{text}: {_names(killed)}" if killed else text)
     if sweep is not None:
         said, remains = end_sweep(sweep)
@@ -96,9 +103,11 @@ def clean_up(run: str, run_dir: Path, registered: Registered, known: Known) -> N
         left += remains
     # Last, when nothing is killed any more: what these start is not the run's.
     disown_orphans()
-    notes += run_undos([undo for undo in registered.undos.values() if undo.stays])
+    back = run_undos([undo for undo in registered.undos.values() if undo.stays])
+    notes += [outcome.text for outcome in back]
+    left += [Remain("command", outcome.words) for outcome in (*outcomes, *back) if not outcome.well]
     if left:
-        notes.append(f"could not remove (`aftershock clean` tries again): {_names([str(one) for one in left])}")
+        notes.append(f"could not do (see `aftershock clean`): {_names([str(one) for one in left])}")
     with contextlib.suppress(OSError):  # a full disk, or no directory any more: the log has it
         add_remains(run_dir, left)
     for note in notes:

@@ -67,11 +67,6 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def disown_orphans() -> None:
-    """Be that no more: from now on whatever a command leaves running is not ours."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 0)
-
-
 def know_children(known: Known, *besides: int) -> None:
     """Count as the run's whatever descends from this process now, but ``besides``."""
     for process in all_processes().values():

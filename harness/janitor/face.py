@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -29,8 +30,6 @@ class Janitor:
     def __init__(self, run: str, run_dir: Path) -> None:
         """Describe it; ``start`` spawns."""
         self.run, self.run_dir = run, run_dir
-        self.registered: dict[int, int] = {}
-        """pid -> start_ticks of the processes that were named."""
         self._undos = 0
         self._process: asyncio.subprocess.Process | None = None
         self._line: socket.socket | None = None
@@ -81,7 +80,6 @@ class Janitor:
         process = look_at(pid)
         if process is not None:
             self._tell(f"own {pid} {process.start_ticks}")
-            self.registered[pid] = process.start_ticks
 
     def register_containers(self, parts: Sequence[str] = ()) -> None:
         """Say that the run makes containers, of these components: they and its networks are to be removed too.
@@ -115,6 +113,35 @@ class Janitor:
         if self._line is not None:
             self._tell(f"forget {number}")
 
+    def know(self) -> None:
+        """Have it mask the secrets that this process knows by now, in all that it writes.
+
+        Raises:
+            DiedUnexpectedly: the janitor is gone.
+        """
+        self._tell(f"know {json.dumps(known_secrets())}")
+
+    def living(self) -> list[int]:
+        """Return the pids of the run's processes that live, as far as it may kill them; blocks for some 20 ms.
+
+        It knows who has lost its parents since, from having looked all the while.
+
+        Raises:
+            DiedUnexpectedly: the janitor is gone.
+        """
+        self._tell("who")
+        assert self._line is not None
+        said = b""
+        while not said.endswith(b"\n"):
+            try:
+                more = self._line.recv(65_536)
+            except OSError as error:
+                raise self._died() from error
+            if not more:
+                raise self._died()
+            said += more
+        return [int(pid) for pid in json.loads(said)]
+
     def _tell(self, line: str) -> None:
         assert self._line is not None, "not started"
         try:
@@ -134,27 +161,33 @@ class Janitor:
             return
         died = None
         if sweep:
+            with contextlib.suppress(OSError):
+                self._line.sendall(b"sweep\n")
             self._line.shutdown(socket.SHUT_RDWR)
         else:
             try:
                 self._line.sendall(b"bye\n")
             except OSError:
                 died = self._died()
-        await self._end(SWEPT_WITHIN_S if sweep else BYE_WITHIN_S)
-        if died is not None:
-            raise died
+        gone = died or self._died()
+        code = await self._end(SWEPT_WITHIN_S if sweep else BYE_WITHIN_S)
+        if died is not None or (code != 0 and not sweep):  # killed just now, it may have taken our word and be dead
+            raise gone
 
-    async def _end(self, within_s: float = BYE_WITHIN_S) -> None:
+    async def _end(self, within_s: float = BYE_WITHIN_S) -> int:
+        """Wait for its end; return its exit code, 0 when it had to be killed."""
         assert self._process is not None
         assert self._line is not None
         process, line = self._process, self._line
         self._process = self._line = None
         try:
-            await asyncio.wait_for(process.wait(), within_s)
+            return await asyncio.wait_for(process.wait(), within_s)
         except TimeoutError:
             process.kill()
             await process.wait()
-        line.close()
+            return 0
+        finally:
+            line.close()
 
     def _died(self) -> DiedUnexpectedly:
         return DiedUnexpectedly(

@@ -17,6 +17,8 @@ from harness.redact import know_secret, mask
 WITHIN_S = 5.0
 OUTPUT_READ = 16_384
 """Bytes of a command's output that are kept."""
+SHOWN = 200
+"""Characters of a command that are told."""
 
 
 @dataclass(frozen=True)
@@ -35,48 +37,61 @@ def disown_orphans() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
-def run_undos(undos: Sequence[Undo], within_s: float = WITHIN_S) -> list[str]:
-    """Run these side by side, each for at most ``within_s``; return a sentence about each, secrets masked.
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one command."""
+
+    text: str
+    """As a sentence, secrets masked."""
+    words: str
+    """The command, secrets masked."""
+    well: bool = False
+    """It was run, and ended well or is to go on."""
+
+
+def run_undos(undos: Sequence[Undo], within_s: float = WITHIN_S) -> list[Outcome]:
+    """Run these side by side, each for at most ``within_s``; return what came of each.
 
     Their output is printed (the janitor's output is its log), masked likewise; but not of what stays: a pipe of ours
     would break under it.
     """
-    said = [""] * len(undos)
+    for undo in undos:
+        know_secret(*undo.secrets)
+    words = [mask(" ".join(undo.argv))[:SHOWN] for undo in undos]
+    said = [Outcome("a command did not come back", each) for each in words]
 
     def one(number: int, undo: Undo) -> None:
-        said[number] = _run(undo, within_s)
+        said[number] = _run(undo, words[number], within_s)
 
     threads = [threading.Thread(target=one, args=each, daemon=True) for each in enumerate(undos)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(within_s + 1)
-    return [text or "a command did not come back" for text in said]
+    return said
 
 
-def _run(undo: Undo, within_s: float) -> str:
-    know_secret(*undo.secrets)
-    words = mask(" ".join(undo.argv))[:200]
+def _run(undo: Undo, words: str, within_s: float) -> Outcome:
     try:
         process = subprocess.Popen(
             list(undo.argv), env=dict(undo.env), stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT,
             stdout=subprocess.DEVNULL if undo.stays else subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
     except OSError as refused:
-        return f"could not run `{words}`: {refused.strerror}"
+        return Outcome(f"could not run `{words}`: {refused.strerror}", words)
     reading = threading.Thread(target=_print, args=(process, words), daemon=True)
     reading.start()  # not communicate(): what the command leaves running may hold its output open for good
     try:
         code = process.wait(within_s)
     except subprocess.TimeoutExpired:
         if undo.stays:
-            return f"ran `{words}`: it goes on"
+            return Outcome(f"ran `{words}`: it goes on", words, well=True)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        return f"`{words}` took longer than {within_s:g} s and was killed"
+        return Outcome(f"`{words}` took longer than {within_s:g} s and was killed", words)
     reading.join(0.2)
-    return f"ran `{words}`: exit {code}"
+    return Outcome(f"ran `{words}`: exit {code}", words, well=code == 0)
 
 
 def _print(process: subprocess.Popen[bytes], words: str) -> None:

@@ -16,12 +16,13 @@ from harness import events as ev
 from harness.errors import DiedUnexpectedly
 from harness.history import History
 from harness.janitor import Janitor
-from harness.janitor.__main__ import Registered, listen
+from harness.janitor.__main__ import Registered, clean_up, listen
 from harness.janitor.ending import Known
 from harness.janitor.sweep import Sweeping, end_sweep
 from harness.janitor.undoing import Undo, run_undos
 from harness.processes import look_at, processes_of
-from harness.remains import Remain
+from harness.redact import know_secret, mask
+from harness.remains import Remain, read_remains
 from harness.settings import child_environment, scratch_dir
 from harness.waiting import NotYet, until
 
@@ -186,17 +187,87 @@ async def test_a_daemon_that_lost_its_kin_before_the_rig_died_is_still_known(tmp
 def test_hears_what_the_rig_names():
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.sendall(b"containers livekit cloud\nown 12 345\nown 13 3")
+        ours.sendall(b'containers livekit cloud\nown 12 345\nknow ["hunter2-of-the-janitor"]\nown 13 3')
         ours.close()
         named = listen(theirs, Known("run-1"))
-    assert named == Registered({12: 345}, ("livekit", "cloud"))
+    assert named == Registered(("livekit", "cloud"))
+    assert mask("it is hunter2-of-the-janitor") == "it is ***"
+
+
+def test_whether_the_rig_asked_for_it_is_told_apart():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"sweep\n")
+        ours.close()
+        named = listen(theirs, Known("run-1"))
+    assert named == Registered(asked=True)
+
+
+def cleaned_up(tmp_path, monkeypatch, registered):
+    """Let the janitor clean up after a run of which it knows this; return its notes."""
+    monkeypatch.setattr("harness.janitor.__main__.drop_dead", lambda run: tmp_path.joinpath("dropped").touch())
+    monkeypatch.setattr("harness.janitor.__main__.disown_orphans", lambda: None)
+    monkeypatch.setattr("harness.janitor.__main__.know_children", lambda *_: None)
+    run = f"test-{os.getpid()}-cleaned"
+    clean_up(run, tmp_path, registered, Known(run))
+    return [event.text for event in History.load(tmp_path).events if isinstance(event, ev.Note)]
+
+
+def test_a_command_that_failed_remains(tmp_path, monkeypatch):
+    know_secret("hunter3-hunter3")
+    undos = {1: Undo(["false", "hunter3-hunter3"], os.environ), 2: Undo(["true"], os.environ)}
+    notes = cleaned_up(tmp_path, monkeypatch, Registered(undos=undos))
+    assert read_remains(tmp_path) == [Remain("command", "false ***")]
+    assert "the rig ended without a word" in notes[2]
+    assert "could not do (see `aftershock clean`): command false ***" in notes[3]
+    assert not (tmp_path / "dropped").exists()
+
+
+def test_a_sweep_that_the_rig_asked_for_does_not_tell_of_its_death(tmp_path, monkeypatch):
+    (note,) = cleaned_up(tmp_path, monkeypatch, Registered(asked=True))
+    assert note.startswith("the rig asked for what its teardown left; killed 0 processes")
+    assert read_remains(tmp_path) == []
+    assert (tmp_path / "dropped").exists()
+
+
+async def test_it_tells_the_rig_who_lives_of_the_run(tmp_path):
+    """Also who lost its parent, which the rig never saw."""
+    janitor = Janitor(f"test-{os.getpid()}-who", tmp_path)
+    await janitor.start()
+    command = bystander(f"test-{os.getpid()}-elsewhere")
+    try:
+        janitor.register(command.pid)
+        assert await asyncio.to_thread(janitor.living) == [command.pid]
+        await asyncio.to_thread(end, command)
+        assert await asyncio.to_thread(janitor.living) == []
+    finally:
+        await janitor.stop()
+
+
+async def test_it_masks_what_the_rig_knows(tmp_path):
+    know_secret("hunter4-hunter4")
+    run = f"test-{os.getpid()}-mask"
+    part = subprocess.Popen(  # noqa: ASYNC220  instant
+        [sys.executable, "-c", "print(1, flush=True);" + SLEEPS, "--api-secret", "hunter4-hunter4"],
+        env=child_environment(run, "part", {}), stdout=subprocess.PIPE,
+    )  # fmt: skip
+    part.stdout.readline()
+    janitor = Janitor(run, tmp_path)
+    await janitor.start()
+    janitor.know()
+    await janitor.stop(sweep=True)
+    end(part)
+    told = (tmp_path / "events" / "janitor.jsonl").read_text()
+    assert "killed 1 processes" in told
+    assert "hunter4" not in told
 
 
 def test_a_command_that_hangs_or_is_missing_costs_only_its_limit():
     began = time.monotonic()
     said = run_undos([Undo(["sleep", "60"], {}), Undo(["/nope", "it"], {}), Undo(["false"], os.environ)], within_s=0.3)
     assert time.monotonic() - began < 1.5
-    assert said == [
+    assert [one.well for one in said] == [False, False, False]
+    assert [one.text for one in said] == [
         "`sleep 60` took longer than 0.3 s and was killed",
         "could not run `/nope it`: No such file or directory",
         "ran `false`: exit 1",
@@ -208,7 +279,7 @@ def test_a_command_whose_work_stays_is_not_killed_at_its_limit(tmp_path):
     pid = tmp_path / "pid"
     script = f"echo $$ > {pid}; exec sleep 62"
     said = run_undos([Undo(["sh", "-c", script], os.environ, stays=True)], within_s=0.3)
-    assert said == [f"ran `sh -c {script}`: it goes on"]
+    assert [(one.text, one.well) for one in said] == [(f"ran `sh -c {script}`: it goes on", True)]
     assert look_at(int(pid.read_text())) is not None
     os.kill(int(pid.read_text()), signal.SIGKILL)
 
@@ -237,7 +308,8 @@ async def test_says_so_when_it_was_killed_itself(tmp_path):
     await janitor.start()
     pid = janitor.pid
     os.kill(pid, signal.SIGKILL)
-    await left([pid], 0)
+    assert janitor._process is not None
+    await janitor._process.wait()  # whole: while one of its threads still ends, its end of the line is open
     with pytest.raises(DiedUnexpectedly, match=f"janitor died outside any fault: pid {pid} was not there"):
         await janitor.stop()
 
