@@ -40,6 +40,8 @@ class FoundLease:
     path: Path
     docker_host: str = ""
     """The engine it used, as DOCKER_HOST named it."""
+    owner: int = -1
+    """The user id of whoever started it; -1 when it is not known."""
 
 
 class RunLease:
@@ -88,11 +90,16 @@ class RunLease:
             os.close(self._lock)
             self._lock = -1
 
-    def give_back(self) -> None:
-        """End it after the teardown; with remains listed it stays, as a dead run's: ``aftershock clean`` finds them."""
-        if read_remains(self._run_dir):
+    def leave(self) -> None:
+        """End it and let it stay, as a dead run's: the janitor or ``aftershock clean`` drops it when all is gone."""
+        if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+    def give_back(self) -> None:
+        """End it after the teardown; with remains listed it stays."""
+        if read_remains(self._run_dir):
+            self.leave()
         else:
             self.close()
 
@@ -146,6 +153,7 @@ def _read(path: Path) -> FoundLease | None:
         return FoundLease(
             str(facts["run"]), Path(facts["run_dir"]), int(facts["pid"]), int(facts["start_ticks"]),
             bool(facts["kept"]), alive, path, str(facts.get("docker_host", "")),
+            os.fstat(file).st_uid,
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, OSError):
         return None

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import socket
+import ipaddress
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import MachineError
 from harness.firewall import rules_naming
-from harness.processes import all_processes, carries, command_line, kin, processes_of
+from harness.processes import carries, command_line, look_at, processes_of
 from harness.rig.stack import Stack
 from harness.settings import scratch_dir
 
 ENGINE_ANSWERS_WITHIN_S = 3
 LISTENING = "0A"
 """proc_net(5): the state of a TCP socket that listens, in hexadecimal."""
+
+TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+WILDCARDS = {"0.0.0.0", "::"}
 
 Place = tuple[str, int]
 """Address and port."""
@@ -48,11 +51,11 @@ class Baseline:
         """
         carrying = dict(processes_of(self.run))
         found = [f"process {pid} of {self._part(pid, parts)}: {line}" for pid, line in carrying.items()]
-        among = all_processes()
-        named = stack.janitor.registered if stack.janitor is not None else {}
-        others = [pid for pid in kin(dict(named), among) if pid not in carrying]
+        living = stack.janitor.living() if stack.janitor is not None else []
+        others = [pid for pid in living if pid not in carrying and look_at(pid) is not None]
         found += [f"process {pid} that a command left: {command_line(pid)}" for pid in others]
-        still = (_listening() - self.listening) & stack.places()
+        new, places = _listening() - self.listening, stack.places()
+        still = {(host, port) for host, port in new if (host, port) in places or _takes(host, port, stack.leased)}
         found += [f"port {port} of {host} still listens" for host, port in sorted(still)]
         scratch = scratch_dir(self.run)
         found += [f"directory {scratch}"] if scratch.exists() else []
@@ -79,14 +82,27 @@ class Baseline:
         return []
 
 
+def _takes(host: str, port: int, leased: Collection[int]) -> bool:
+    """Tell whether who listens there has taken a port that no other run of this machine was given."""
+    return host in WILDCARDS and port in leased
+
+
 def _listening() -> set[Place]:
-    """Return where anything on this machine listens, TCP over IPv4."""
+    """Return where anything on this machine listens, TCP over IPv4 and IPv6."""
     found = set()
-    with suppress(OSError):
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == LISTENING:
-                address, _, port = fields[1].partition(":")
-                # The address is printed as one number of this machine's byte order.
-                found.add((socket.inet_ntoa(struct.pack("=I", int(address, 16))), int(port, 16)))
+    for table in TABLES:
+        with suppress(OSError):  # a machine without IPv6
+            for line in table.read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == LISTENING:
+                    address, _, port = fields[1].partition(":")
+                    found.add((_address(address), int(port, 16)))
     return found
+
+
+def _address(printed: str) -> str:
+    """Read an address that is printed as one number, or four, of this machine's byte order."""
+    words = [int(printed[at : at + 8], 16) for at in range(0, len(printed), 8)]
+    address = ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)

@@ -71,11 +71,8 @@ class Rig:
         self.system: System = load_system(
             options.system, profile=options.profile, sets=options.sets, defects=options.defects
         )
-        if (
-            options.profile == "short"
-            and "cloud" in self.system.components
-            and not self.system.components["cloud"].ours
-        ):
+        cloud = self.system.components.get("cloud")
+        if options.profile == "short" and cloud is not None and not cloud.ours:
             # Somebody else's cloud has the contract's timers, which cannot be shortened: the stories wait accordingly.
             self.system = load_system(options.system, profile="real-timers", sets=options.sets, defects=options.defects)
         self.budget = Budgets.of(self.system.profile)
@@ -111,8 +108,8 @@ class Rig:
         self.live = Live(self.run_dir, self.epoch_ns)
         self.stack = Stack(
             self.system, self.run, self.run_dir, self.recorder, self.options.livekit_server, self._say,
+            recorder_epoch_ns=self.epoch_ns,
         )  # fmt: skip
-        self.stack.recorder_epoch_ns = self.epoch_ns
         self._injector = Injector(self.recorder)
         self._exit, self._story, self._baseline = AsyncExitStack(), AsyncExitStack(), Baseline.take(self.stack)
 
@@ -155,11 +152,16 @@ class Rig:
         await self.stack.start()
 
     async def _stop_janitor(self) -> None:
-        """Say bye to the janitor, or, when the teardown left something, leave that to it."""
-        self.left += (left := await asyncio.to_thread(self._baseline.left, self.stack, self._parts()))
-        for what in left:
-            self.recorder.emit(ev.Leftover(what=what))
-        await self._janitor.stop(sweep=bool(left))
+        """Say bye to the janitor, or, when the teardown left something or nobody knows, leave that to it."""
+        left: list[str] | None = None
+        try:
+            self.left += (left := await asyncio.to_thread(self._baseline.left, self.stack, self._parts()))
+            for what in left:
+                self.recorder.emit(ev.Leftover(what=what))
+        finally:
+            if left != []:
+                self._lease.leave()  # before the sweep: should we be ended meanwhile, it still is the janitor's to drop
+            await self._janitor.stop(sweep=left != [])
 
     def _parts(self) -> tuple[str, ...]:
         return (*self.system.components, *(puppet.proc for puppet in self._puppets()))
@@ -295,7 +297,6 @@ class Rig:
         """
         window_s = self.budget.steady_s if for_s is None else for_s
         self._steady_declared = True
-
         try:
             since_ns = await steady_since(self.live, flows, window_s)
         except NotReached as error:
@@ -392,9 +393,8 @@ class Rig:
         self.recorder.emit(ev.Declared(checks=checks, steady=self._steady_declared, checklist=self.info.checklist))
         judgement = self._judge()
         self._finish()
-        text = report.text(judgement)
         if judgement.outcome == "BROKEN":
-            raise GuaranteeBroken(text)
+            raise GuaranteeBroken(report.text(judgement))
         if judgement.outcome != "HOLDS":
-            raise Inconclusive(text)
-        print(text)
+            raise Inconclusive(report.text(judgement))
+        print(report.text(judgement))

@@ -69,6 +69,8 @@ class Stack:
         self.containers: Containers | None = None
         self.host = self.interface = ""
         self.ports: dict[str, dict[str, int]] = {}
+        self.leased: frozenset[int] = frozenset()
+        """Ports that no other run of this machine has."""
         self.fronts: dict[str, Address] = {}
         parts = self.system.components.values()
         self.in_containers = tuple(part.name for part in parts if part.runtime == "container")
@@ -118,6 +120,7 @@ class Stack:
         wanted += [("link", name) for name in self.system.links]
         leases = lease_ports(len(wanted))
         self._exit.callback(leases.close)
+        self.leased = frozenset(leases.value)
         for (owner, port), number in zip(wanted, leases.value, strict=True):
             self.ports.setdefault(owner, {})[port] = number
         for name, part in self.system.components.items():
@@ -125,6 +128,8 @@ class Stack:
                 self.ports[name] = dict(part.ports)
         secrets = made_secrets(self.system)
         know_secret(*(value for name, value in secrets.items() if not name.endswith(".key") or name != "livekit.key"))
+        if self.janitor is not None:
+            self.janitor.know()
         self.secrets = secrets
         self.keys = RoomKeys(secrets["livekit.key"], secrets["livekit.secret"])
         self.scratch = scratch_dir(self.run)

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.processes import look_at
 from harness.rig import hygiene
 from harness.rig.hygiene import Baseline
 from harness.settings import child_environment, scratch_dir
@@ -19,7 +18,7 @@ def stack(monkeypatch):
     run = f"test-hygiene-{os.getpid()}"
     monkeypatch.setattr(hygiene, "rules_naming", lambda *words: [word for word in words if word == "br-left"])
     return SimpleNamespace(
-        run=run, in_containers=(), janitor=SimpleNamespace(registered={}), interface="", places=set,
+        run=run, in_containers=(), janitor=SimpleNamespace(living=list), interface="", places=set, leased=frozenset(),
     )  # fmt: skip
 
 
@@ -43,9 +42,7 @@ def test_each_thing_left_is_named(stack):
     part = started(env=child_environment(stack.run, "bridge", {}))
     command = started(env={})
     scratch_dir(stack.run).mkdir()
-    start = look_at(command.pid)
-    assert start is not None
-    stack.janitor.registered = {command.pid: start.start_ticks}
+    stack.janitor.living = lambda: [part.pid, command.pid]
     with socket.create_server(("127.0.0.1", 0)) as server:
         host, port = server.getsockname()
         stack.places = lambda: {(host, port), (host, 1)}
@@ -61,6 +58,24 @@ def test_each_thing_left_is_named(stack):
         f"directory {scratch_dir(stack.run)}",
     ]
     assert baseline.left(stack, []) == []
+
+
+@pytest.mark.parametrize(("host", "named"), [("0.0.0.0", "0.0.0.0"), ("::", "::"), ("::1", None), ("127.0.0.1", None)])
+def test_a_part_that_listens_everywhere_holds_a_leased_port(stack, host, named):
+    """On any other address of the machine than those of the run, the port may be anybody's."""
+    baseline = Baseline.take(stack)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        port = server.getsockname()[1]
+        assert baseline.left(stack, []) == []
+        stack.leased = frozenset({port})
+        assert baseline.left(stack, []) == ([f"port {port} of {named} still listens"] if named else [])
+
+
+def test_an_ipv4_address_in_ipv6_s_table_is_one():
+    assert hygiene._address("0000000000000000FFFF00000100007F") == "127.0.0.1"
+    assert hygiene._address("00000000000000000000000001000000") == "::1"
+    assert hygiene._address("0100007F") == "127.0.0.1"
 
 
 def test_what_the_engine_has_and_rules_are_named(stack, monkeypatch):

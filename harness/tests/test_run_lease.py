@@ -80,7 +80,7 @@ def test_two_who_look_at_once_see_the_same(tmp_path, folder):
     fcntl.flock(file, fcntl.LOCK_SH)  # somebody else is looking
     (found,) = found_leases()
     os.close(file)
-    assert found == run_lease.FoundLease("dead", Path("/x"), 1, 2, True, False, folder / "dead.json")
+    assert found == run_lease.FoundLease("dead", Path("/x"), 1, 2, True, False, folder / "dead.json", owner=os.getuid())
 
 
 def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path, monkeypatch):
