@@ -22,7 +22,7 @@ def test_options_come_from_the_environment_and_the_command_line():
 @pytest.mark.parametrize(
     ("argv", "environ", "sentence"),
     [
-        (["--defect", "mutte"], {}, "bridge knows: keep-session"),
+        (["--defect", "mutte"], {}, "bridge knows: .*keep-session-on-stream-error"),
         ([], {"REFERENCE_DEFECTS": "mutte"}, "unknown bridge defect 'mutte'"),
         (["--port", "x"], {}, "expected a port"),
         ([], {"PORT": "70000"}, "expected a port"),
