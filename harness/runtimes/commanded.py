@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import FaultDidNotLand, FaultNotSupported
+from harness.errors import FaultDidNotLand, FaultNotSupported, NotReached
 from harness.processes import Process, look_at
 from harness.redact import mask
 from harness.runtimes.capabilities import Killable, Pausable, Restartable, Stoppable
 from harness.runtimes.kept import Kept
-from harness.runtimes.log import Log
+from harness.runtimes.log import Log, LoggedPart
 from harness.runtimes.presence import gone, silent
 from harness.runtimes.readiness import answers_now
 from harness.system import Address, Component
+from harness.waiting import NotYet, until
 
 if TYPE_CHECKING:
     from harness.runtimes.commands import Commands
@@ -25,6 +25,8 @@ GONE_WITHIN_S = 5.0
 """What has not ended so long after its command was not ended by it."""
 RESTARTS_WITHIN_S = 30.0
 """How long a restart may take to end what ran: ``docker restart`` waits for 10 s before it kills."""
+STOPS_WITHIN_S = 0.3
+"""A process on a busy core stops a moment after its SIGSTOP was sent."""
 CODE_WITHIN_S = 0.5
 NEEDS: dict[type, tuple[str, ...]] = {
     Killable: ("kill",),
@@ -39,7 +41,7 @@ def in_words(component: Component, verb: str) -> str:
     return mask(shlex.join((component.commands or {})[verb]))
 
 
-class CommandsRunning:
+class CommandsRunning(LoggedPart):
     """A part that commands started or that was there; its capabilities are those of ``why_not``."""
 
     def __init__(
@@ -51,6 +53,9 @@ class CommandsRunning:
         self.by_us = self.by_machine = False
         self.number, self.process = number, process
         self._owner, self._log, self._launched, self._address = owner, log, launched, address
+        self._facts = {verb: in_words(self.component, verb) for verb in self.component.commands or {}}
+        self.paused = False
+        """Paused by us, as far as we know."""
         self._exit_text: str | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -60,22 +65,9 @@ class CommandsRunning:
         return str(self.process.pid) if self.process is not None else f"start {self.number}"
 
     @property
-    def facts(self) -> dict[str, str]:
-        """The commands as they are written."""
-        return {verb: in_words(self.component, verb) for verb in self.component.commands or {}}
-
-    @property
-    def log_path(self) -> Path:
-        """The file with its log."""
-        return self._log.path
-
-    def last_lines(self, count: int = 30) -> tuple[str, ...]:
-        """Return the end of this start's log."""
-        return self._log.last_lines(count)
-
-    def find_line(self, pattern: str) -> str | None:
-        """Return the first line of this start's log that matches the regex."""
-        return self._log.find_line(pattern)
+    def tells_nothing(self) -> bool:
+        """True where neither a pid nor a port would show its end."""
+        return self.process is None and self._address is None
 
     def alive(self) -> bool:
         """Tell whether it has not ended."""
@@ -133,6 +125,7 @@ class CommandsRunning:
         self._must_live()
         words = self._words("restart")
         was, self.by_us = self.by_us, True
+        self._owner.will_end("restart")
         kept = self._owner.launch("restart")
         ending = asyncio.create_task(self.wait_exit())
         try:
@@ -143,19 +136,27 @@ class CommandsRunning:
             await self._must_end("restart")
         except FaultDidNotLand:
             self.by_us = was
+            self._owner.did_not_end("a restart that failed", alive=self.alive())
             raise
         finally:
             ending.cancel()
-        self._owner.ended_by("restart")
         return f"{words}: {self._name()} is gone"
 
     async def pause(self) -> str:
         """Run ``pause``; proven by its state, or by its ready probe that is not answered. Raises FaultDidNotLand."""
+        self._must_live()
         self._owner.promise("resume", "resume")
+        self.paused = True
+        try:
+            return await self._pause()
+        except FaultDidNotLand:
+            self.paused = False
+            raise
+
+    async def _pause(self) -> str:
         await self._run("pause")
-        now = look_at(self.process.pid) if self.process is not None else None
-        if now is not None and now.state == "T":
-            return f"{self._words('pause')}: pid {now.pid} is stopped (state T)"
+        if self.process is not None and await self._stopped(self.process.pid):
+            return f"{self._words('pause')}: pid {self.process.pid} is stopped (state T)"
         said = await answers_now(self.component, self._owner.addresses, self)
         if said is not None:
             raise FaultDidNotLand(f"{self.component.name} still answers after {self._words('pause')}: {said}")
@@ -167,8 +168,18 @@ class CommandsRunning:
         now = look_at(self.process.pid) if self.process is not None else None
         if now is not None and now.state == "T":
             raise FaultDidNotLand(f"pid {now.pid} is still stopped after {self._words('resume')}")
-        self._owner.resumed()
+        self.paused = False
+        self._owner.promises.forget("resume")
         return f"{self._words('resume')}: {self._name()} goes on"
+
+    async def _stopped(self, pid: int) -> bool:
+        def probe() -> bool | NotYet:
+            now = look_at(pid)
+            return True if now is not None and now.state == "T" else NotYet("it is not in state T")
+
+        with contextlib.suppress(NotReached):
+            return await until(probe, what="the stop", within_s=STOPS_WITHIN_S, every_s=0.02)
+        return False  # frozen by other means (docker pause), if at all
 
     def _must_live(self) -> None:
         if not self.alive():
@@ -193,14 +204,17 @@ class CommandsRunning:
             raise FaultDidNotLand(f"{self._words(verb)} {answer.told()}")
 
     async def _end(self, verb: str) -> str:
+        self._must_live()
         was, self.by_us = self.by_us, True
+        paused, self.paused = self.paused, False
+        self._owner.will_end(verb)
         try:
             await self._run(verb)
             await self._must_end(verb)
         except FaultDidNotLand:
-            self.by_us = was
+            self.by_us, self.paused = was, paused
+            self._owner.did_not_end(verb, alive=self.alive())
             raise
-        self._owner.ended_by(verb)
         return f"{self._words(verb)}: {self._name()} {self._exit_text}"
 
     # -- watching ----------------------------------------------------------------------------------------------------
@@ -221,7 +235,7 @@ class CommandsRunning:
             if self._launched is not None and self._launched.started.done() and await self._is_itself():
                 text = f"exited {self._launched.exited.result()}"
         elif self._address is not None:
-            text = await silent(self._address)
+            text = await silent(self._address, lambda: self.paused)
         else:
             await asyncio.Event().wait()  # nothing tells when it ends
             return
@@ -229,6 +243,7 @@ class CommandsRunning:
         self._exit_text = text
         if self._owner.around.on_exit is not None:
             self._owner.around.on_exit(self)
+        self._owner.has_ended()
 
     async def _is_itself(self) -> bool:
         """Tell whether the start command is the part, and how that ended is known."""

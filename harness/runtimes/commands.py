@@ -11,18 +11,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from harness.errors import ComponentError, NotReached, StartFailed
 from harness.history import Recorder
 from harness.processes import Process, look_at
-from harness.redact import mask
 from harness.runtimes.capabilities import Running
 from harness.runtimes.commanded import CommandsRunning, in_words
+from harness.runtimes.followed import Logs
 from harness.runtimes.kept import LOST, Answer, Kept, end_kin, ended, keep, run_once, unmarked
-from harness.runtimes.log import Log
 from harness.runtimes.presence import listener, refusal
 from harness.runtimes.process import find_program
+from harness.runtimes.promises import Promises, Successor
 from harness.system import Address, Component, Resolved
 from harness.waiting import NotYet, until
 
@@ -37,19 +36,6 @@ ENDS_WITHIN_S = 2.0
 """How long what a part leaves behind has to end by SIGTERM."""
 STAYS_S = 1.0
 """A start command of a part without ports that still runs then is the part itself."""
-
-
-class Successor(Protocol):
-    """What does our work when we are killed: the janitor."""
-
-    def register(self, pid: int) -> None:
-        """End this process and its kin then."""
-
-    def run_if_rig_dies(self, argv: Sequence[str], env: Mapping[str, str]) -> int:
-        """Run this command then; return a number for ``forget``."""
-
-    def forget(self, number: int) -> None:
-        """Do not run that command any more."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +62,12 @@ class Commands:
         """Port name to where it listens."""
         self._env: dict[str, str] = {}
         self._kept: list[Kept] = []
-        self._follower: Kept | None = None
-        self._log: Log | None = None
-        self._logs: list[Log] = []
-        self._promised: dict[str, int] = {}
+        self._logs: Logs | None = None
+        self.promises = Promises(around.janitor, stays=self.is_external)
         self._ended_by = ""
-        self._began = self._began_now = False
+        """The command of ours that ended, or was to end, what ran last."""
+        self._began = self._closed = False
+        self._followed: Kept | None = None
 
     # -- starting ----------------------------------------------------------------------------------------------------
 
@@ -99,7 +85,7 @@ class Commands:
         self._ready_words(resolved)
         self.addresses = dict(addresses)
         address = next(iter(addresses.values()), None)
-        before, self._began_now = self.running, not self._began
+        before = self.running
         began, self._began = self._began, True
         comes_again = self._ended_by == "restart" or (self.component.supervised and self._ended_by == "kill")
         launched: Kept | None = None
@@ -112,11 +98,10 @@ class Commands:
         if who is not None and not self.is_external and self._is_ours(who) and self.around.janitor is not None:
             self.around.janitor.register(who.pid)
         self._follow()
-        assert self._log is not None, "a log comes with the start"
         number = 1 if before is None else before.number + 1
-        self.running = CommandsRunning(self, self._log, number, who, launched, address)
+        self.running = CommandsRunning(self, self.logs.part, number, who, launched, address)
         self.running.watch()
-        self._forget("back")
+        self.promises.forget("back")
         self._ended_by = ""
         return self.running
 
@@ -128,15 +113,15 @@ class Commands:
             verb: (find_program(self.component.name, f"commands.{verb}", words[0], search), *words[1:])
             for verb, words in resolved.commands.items()
         }
-        if self._log is None:
-            self._log = self._new_log(self.component.name, events=self.component.events)
+        if self._logs is None:
+            around = self.around
+            self._logs = Logs(self.component, around.run_dir, around.recorder, around.alarm)
 
-    def _new_log(self, name: str, *, events: bool) -> Log:
-        around = self.around
-        path = around.run_dir / "logs" / f"{name}.log"
-        log = Log(path, name, recorder=around.recorder, all_events=events, alarm=around.alarm if events else ())
-        self._logs.append(log)
-        return log
+    @property
+    def logs(self) -> Logs:
+        """Where the part and its commands are heard."""
+        assert self._logs is not None, "logs come with the start"
+        return self._logs
 
     async def _is_there(self, address: Address | None) -> None:
         if address is None:
@@ -158,7 +143,7 @@ class Commands:
 
     def launch(self, verb: str) -> Kept:
         """Run a command that may leave the part running; its output goes on in the part's log, unless ``logs`` does."""
-        name = self.component.name
+        self.logs.begin()
         reading, writing = os.pipe2(os.O_CLOEXEC)
         try:
             # What is not ours outlives us: a pipe of ours would break under it.
@@ -168,16 +153,7 @@ class Commands:
         finally:
             os.close(writing)
         self._kept.append(kept)
-        if "logs" in self.verbs:
-            log = self._new_log(f"{name}.commands", events=False)
-        else:
-            assert self._log is not None, "a log comes with the start"
-            if self._began_now:
-                self._began_now = False
-                log = self._log
-            else:
-                log = self._log = self._new_log(name, events=self.component.events)
-        log.listen(reading, kept.keeper.pid if kept.keeper is not None else 0)
+        self.logs.of_command().listen(reading, kept.keeper.pid if kept.keeper is not None else 0)
         return kept
 
     def _keep(self, verb: str, out: int) -> Kept:
@@ -186,16 +162,10 @@ class Commands:
         return keep(self.around.run, self.component.name, self.verbs[verb], self._env, out, ours=ours)
 
     def _follow(self) -> None:
-        """Have ``logs`` print into the part's log; one that ended with the part is started anew."""
-        if "logs" not in self.verbs or (self._follower is not None and not self._follower.exited.done()):
-            return
-        if self._follower is not None:
-            self._log = self._new_log(self.component.name, events=self.component.events)
-        assert self._log is not None, "a log comes with the start"
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        self._follower = self._keep("logs", writing)
-        os.close(writing)
-        self._log.listen(reading, self._follower.keeper.pid if self._follower.keeper is not None else 0)
+        def alive() -> bool:
+            return self.running is not None and self.running.alive()
+
+        self.logs.follow(lambda out: self._keep("logs", out), alive)
 
     async def _who(self, launched: Kept | None, address: Address | None, before: Process | None) -> Process | None:
         """Wait until the part shows who it is; None when it is known by its port alone."""
@@ -207,6 +177,10 @@ class Commands:
             self._check_start(launched)
             # Nobody is asked for the pid while the start command may still be at it: pm2 would begin a second daemon.
             starting = launched is not None and not launched.exited.done()
+            if launched is not None and not starting and launched is not self._followed:
+                # At once: what it says before it is ready counts, the more so when it never is.
+                self._followed = launched
+                self._follow()
             seen = await refusal(address) if address is not None else None
             if "pid" in self.verbs and (not starting or (address is not None and seen is None)):
                 return await self._printed(before)
@@ -270,10 +244,7 @@ class Commands:
 
     def _failed(self, reason: str, *, exit_text: str = "") -> StartFailed:
         name = self.component.name
-        for log in self._logs:
-            log.drain()
-        told = max(self._logs, key=lambda log: len(log.last_lines()), default=None)
-        lines, path = (told.last_lines(), str(told.path)) if told is not None else ((), "")
+        lines, path = self.logs.end_told()
         words = in_words(self.component, "start" if "start" in self.verbs else "restart")
         return StartFailed(name, reason, exit_text=exit_text, mend=f"try by hand: {words}", last_lines=lines, log=path)
 
@@ -281,82 +252,102 @@ class Commands:
 
     async def ask(self, verb: str, *, within_s: float = VERB_WITHIN_S) -> Answer:
         """Run a command to its end; what it says is noted in ``logs/<part>.commands.log``."""
-        name = self.component.name
 
         def begin(out: int) -> Kept:
             self._kept.append(self._keep(verb, out))
             return self._kept[-1]
 
         answer = await run_once(begin, within_s=within_s)
-        path = self.around.run_dir / "logs" / f"{name}.commands.log"
-        with path.open("a", encoding="utf-8") as file:
-            file.write(mask(f"--- {verb}: {answer.told()}") + "\n")
+        self.logs.say(f"--- {verb}: {answer.told()}")
         return answer
 
-    def ended_by(self, verb: str) -> None:
-        """Note that a fault ended the part by this command, and who is to bring it back should we be killed."""
+    def will_end(self, verb: str) -> None:
+        """Note that a fault is about to end the part by this command; if we are killed, it is brought back."""
         self._ended_by = verb
-        back = self._way_back()
-        if self.is_external and back and not self.component.supervised and verb != "restart":
+        self.logs.begin()
+        self._promise_back()
+
+    def did_not_end(self, verb: str, *, alive: bool) -> None:
+        """Note that ``verb`` did not do its work; the part may still end by it, and then it is brought back."""
+        self._ended_by = verb
+        if alive:
+            self.promises.forget("back")
+        else:
+            self._promise_back()
+
+    def has_ended(self) -> None:
+        """Note that the part is gone; where a command of ours was to end it, that did it, however late."""
+        self._promise_back()
+
+    def _back(self) -> str | None:
+        """Return the command by which we bring back what is not ours, where we ended it and nobody else does."""
+        if not self.is_external or self.component.supervised or self._ended_by in {"", "restart"}:
+            return None
+        return next((verb for verb in ("start", "restart") if verb in self.verbs), None)
+
+    def _promise_back(self) -> None:
+        back = self._back()
+        if back is not None:
             self.promise("back", back)
 
     def promise(self, what: str, verb: str) -> None:
-        """Have the janitor run a command should the rig die before ``keep_promise(what)``."""
-        if self.around.janitor is not None and what not in self._promised:
-            self._promised[what] = self.around.janitor.run_if_rig_dies(self.verbs[verb], unmarked(self._env))
+        """Have the janitor run a command should the rig die before ``promises.forget(what)``."""
+        self.promises.make(what, self.verbs[verb], unmarked(self._env))
 
     def _promise_end(self) -> None:
         verb = next((verb for verb in ("stop", "kill") if verb in self.verbs), None)
         if verb is not None and not self.is_external:
             self.promise("end", verb)
 
-    def _forget(self, what: str) -> None:
-        if what in self._promised and self.around.janitor is not None:
-            self.around.janitor.forget(self._promised.pop(what))
-
-    def resumed(self) -> None:
-        """Note that the part is not paused any more."""
-        self._forget("resume")
-
-    def _way_back(self) -> str | None:
-        return next((verb for verb in ("start", "restart") if verb in self.verbs), None)
-
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
         """End the part and whatever its commands left; bring back an external one that a fault of ours ended.
 
+        Once; another call does nothing.
+
         Raises:
             ComponentError: it lives on, or does not come back.
         """
+        if self._closed:
+            return
+        self._closed = True
         if self.running is not None:
             self.running.by_us = self.running.by_us or self.running.alive()
-        if self._follower is not None:
-            await end_kin([self._follower], {}, term_s=0.0)
         try:
+            await end_kin(self.followers, {}, term_s=0.0)
             if self.is_external:
                 await self._put_back()
             elif self._began:
                 await self._end()
         finally:
-            for what in list(self._promised):
-                self._forget(what)
-            for log in self._logs:
-                log.close()
-            for kept in (*self._kept, *([self._follower] if self._follower is not None else ())):
+            self.promises.forget_all()
+            if self._logs is not None:
+                self._logs.close()
+            for kept in (*self._kept, *self.followers):
                 kept.let_go()
             if self.running is not None:
                 self.running.unwatch()
 
+    @property
+    def followers(self) -> list[Kept]:
+        """Every ``logs`` that was run."""
+        return self._logs.followers if self._logs is not None else []
+
+    async def _go_on(self) -> str:
+        """Resume the part where a pause of ours may still hold it; return why that failed, or nothing."""
+        if "resume" not in self.promises or self.running is None or not self.running.alive():
+            return ""
+        answer = await self.ask("resume")
+        failed = answer.code != 0 and self.running.paused
+        return f"{in_words(self.component, 'resume')} {answer.told()}" if failed else ""
+
     async def _put_back(self) -> None:
-        running, back = self.running, self._way_back()
-        if (
-            running is None
-            or not self._ended_by
-            or self._ended_by == "restart"
-            or self.component.supervised
-            or not back
-        ):
+        name, paused, back = self.component.name, await self._go_on(), self._back()
+        if paused:
+            raise ComponentError(name, f"a fault paused it, and {paused}: it is paused now")
+        # One that did not end in time may still do so.
+        if self.running is None or back is None or not await self.running.ends_within(ENDS_WITHIN_S):
             return
         kept = self.launch(back)
         try:
@@ -364,23 +355,34 @@ class Commands:
         except TimeoutError:
             return  # it stays: it is the part itself
         if code != 0:
-            words = in_words(self.component, back)
-            raise ComponentError(self.component.name, f"a fault ended it, and {words} exited {code}: it is down now")
+            raise ComponentError(name, f"a fault ended it, and {in_words(self.component, back)} exited {code}: "
+                                 "it is down now")  # fmt: skip
 
     async def _end(self) -> None:
-        name, said = self.component.name, ""
-        alive = self.running is not None and self.running.alive()
-        verb = next((verb for verb in ("stop", "kill") if verb in self.verbs), None)
-        if verb == "stop" or (verb == "kill" and alive):
-            answer = await self.ask(verb)
-            said = "" if answer.code == 0 else f"{in_words(self.component, verb)} {answer.told()}"
-        who = self.running.process if self.running is not None else None
-        others = {who.pid: who.start_ticks} if who is not None and self._is_ours(who) else {}
-        left = await end_kin(self._kept, others, term_s=ENDS_WITHIN_S)
-        await ended(self._kept)
+        name, code, said, left = self.component.name, None, "", []
+        try:
+            said = await self._go_on()
+            alive = self.running is not None and self.running.alive()
+            verb = next((verb for verb in ("stop", "kill") if verb in self.verbs), None)
+            if verb == "stop" or (verb == "kill" and alive):
+                answer = await self.ask(verb)
+                code = answer.code
+                said = "" if code == 0 else f"{in_words(self.component, verb)} {answer.told()}"
+        finally:  # whatever went wrong: nothing may live on
+            who = self.running.process if self.running is not None else None
+            others = {who.pid: who.start_ticks} if who is not None and self._is_ours(who) else {}
+            left = await end_kin([*self._kept, *self.followers], others, term_s=ENDS_WITHIN_S)
+            await ended([*self._kept, *self.followers])
         if left:
             raise ComponentError(name, f"it lives on at the end: pid {', '.join(map(str, left))}; {said}")
-        if self.running is not None and not await self.running.ends_within(ENDS_WITHIN_S):
+        if self.running is None or (self.running.tells_nothing and code == 0):
+            return
+        if self.running.tells_nothing:
+            raise ComponentError(
+                name, f"it has neither a pid nor a port, so nothing tells whether it ended; {said}",
+                mend=f"give {name}.commands.stop (its exit 0 is believed) or {name}.commands.pid",
+            )  # fmt: skip
+        if not await self.running.ends_within(ENDS_WITHIN_S):
             raise ComponentError(name, f"it lives on at the end as {self.running.identity}; {said}",
                                  mend=f"give {name}.commands.stop")  # fmt: skip
 

@@ -176,6 +176,9 @@ async def run_once(start: Callable[[int], Kept], *, within_s: float) -> Answer:
         code = await asyncio.wait_for(asyncio.shield(kept.exited), within_s)
     except TimeoutError:
         await end_kin([kept], {}, term_s=0.0)
+    except asyncio.CancelledError:
+        await end_kin([kept], {}, term_s=0.0)  # else it would do its work after whatever is done to undo it
+        raise
     finally:
         while read():
             pass

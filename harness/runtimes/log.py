@@ -59,6 +59,12 @@ class Log:
         os.set_blocking(pipe, False)
         asyncio.get_running_loop().add_reader(pipe, self._read_once)
 
+    def begin(self) -> None:
+        """Begin anew: what came before belongs to an earlier start."""
+        self.drain()
+        self._tail.clear()
+        self._from = os.fstat(self._file).st_size
+
     def feed(self, chunk: bytes) -> None:
         """Take some bytes of the log, lines or parts of them."""
         *whole, rest = (self._rest + chunk).split(b"\n")
@@ -135,6 +141,31 @@ class Log:
                 self._recorder.emit(LogLine(component=self._component, line=self._line, text=text))
             if self._on_line is not None:
                 self._on_line(self._line, text)
+
+
+class LoggedPart:
+    """The side of a part that is told of it: what it really is, and its log."""
+
+    _log: Log
+    _facts: dict[str, str]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What it really is, e.g. its program's path and sha256, its image's digest, its commands."""
+        return dict(self._facts)
+
+    @property
+    def log_path(self) -> Path:
+        """The file with its log."""
+        return self._log.path
+
+    def last_lines(self, count: int = 30) -> tuple[str, ...]:
+        """Return the end of this start's log."""
+        return self._log.last_lines(count)
+
+    def find_line(self, pattern: str) -> str | None:
+        """Return the first line of this start's log that matches the regex."""
+        return self._log.find_line(pattern)
 
 
 def _clean(line: bytes) -> str:

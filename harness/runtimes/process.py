@@ -14,7 +14,7 @@ from harness.checksum import sha256_of
 from harness.errors import ComponentError, FaultDidNotLand, FaultNotSupported, NotReached, StartFailed
 from harness.history import Recorder
 from harness.runtimes.capabilities import Running
-from harness.runtimes.log import Log, OnLine
+from harness.runtimes.log import Log, LoggedPart, OnLine
 from harness.runtimes.tree import Member, mark, members, send
 from harness.settings import PROJECT_ROOT, child_environment
 from harness.system import Component, Resolved
@@ -26,7 +26,7 @@ PIPE_BYTES = 1 << 20
 """So that a component does not wait for us when it writes a lot at once (Linux's own limit for a plain user)."""
 
 
-class ProcessRunning:
+class ProcessRunning(LoggedPart):
     """A started process; see the protocols of :mod:`harness.runtimes`: Killable, Pausable, Stoppable, Loggable."""
 
     def __init__(
@@ -48,24 +48,6 @@ class ProcessRunning:
     def identity(self) -> str:
         """The pid."""
         return str(self._process.pid)
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """What it really is: its program's path and sha256; of a part of ours, its module."""
-        return dict(self._facts)
-
-    @property
-    def log_path(self) -> Path:
-        """The file with its log."""
-        return self._log.path
-
-    def last_lines(self, count: int = 30) -> tuple[str, ...]:
-        """Return the end of this start's log."""
-        return self._log.last_lines(count)
-
-    def find_line(self, pattern: str) -> str | None:
-        """Return the first line of this start's log that matches the regex."""
-        return self._log.find_line(pattern)
 
     def alive(self) -> bool:
         """Tell whether the process itself (not only a child of it) has not ended."""

@@ -1,6 +1,7 @@
 """A part by the user's own commands: who it is, how it ends, what is kept hold of, what is left alone."""
 
 import asyncio
+import errno
 import os
 import shlex
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.addresses import lease_ports
-from harness.errors import FaultDidNotLand, FaultNotSupported, StartFailed
+from harness.errors import ComponentError, FaultDidNotLand, FaultNotSupported, StartFailed
 from harness.history import Recorder
 from harness.processes import carries, look_at
 from harness.runtimes import Killable, Pausable, Restartable, Stoppable
@@ -37,8 +38,9 @@ class Told:
     def register(self, pid):
         self.pids.append(pid)
 
-    def run_if_rig_dies(self, argv, env):
+    def run_if_rig_dies(self, argv, env, *, stays=False):
         self.number += 1
+        self.stays = stays
         self.promised[self.number] = (list(argv), dict(env))
         return self.number
 
@@ -288,3 +290,137 @@ async def test_somebody_elses_part_that_a_fault_ended_is_brought_back(bench):
     assert bench.janitor.promised == {}
     assert not carries(there(back).parent, "run-1")
     os.kill(back, signal.SIGKILL)
+
+
+async def taken_over(bench, **verbs):
+    """Somebody else's part, started here, that may be ended by these commands."""
+    stranger = await bench.stranger()
+    bench.pid_file.write_text(str(stranger.pid))
+    part = bench.part(external=HOST, start=bench.behind, **verbs)
+    return part, await bench.start(part), stranger
+
+
+async def test_somebody_elses_part_that_stands_paused_goes_on_at_the_end(bench):
+    pid = f"$(cat {bench.pid_file})"
+    part, running, stranger = await taken_over(bench, pause=f"kill -STOP {pid}", resume=f"kill -CONT {pid}")
+    await running.pause()
+    assert bench.janitor.stays
+    await part.close()
+    assert there(stranger.pid).state != "T"
+    stranger.kill()
+    await stranger.wait()
+
+
+async def test_who_brings_it_back_is_known_before_it_is_ended(bench, monkeypatch):
+    monkeypatch.setattr("harness.runtimes.commanded.GONE_WITHIN_S", 0.2)
+    part, running, stranger = await taken_over(bench, kill=f"(sleep 0.6; {KILL.format(bench)}) >/dev/null 2>&1 &")
+    kill = asyncio.create_task(running.kill())
+    await until(lambda: bool(bench.janitor.promised) or NotYet("no promise"), what="the promise", within_s=1)
+    assert [argv[-1] for argv, _ in bench.janitor.promised.values()] == [bench.behind]
+    assert bench.janitor.stays
+    with pytest.raises(FaultDidNotLand, match="still lives"):
+        await kill
+    assert bench.janitor.promised == {}  # it lives
+    await stranger.wait()
+    await asyncio.wait_for(running.wait_exit(), 2)
+    assert [argv[-1] for argv, _ in bench.janitor.promised.values()] == [bench.behind]
+    bench.pid_file.unlink()
+    await part.close()
+    back = int(bench.pid_file.read_text())
+    os.kill(there(back).pid, signal.SIGKILL)
+
+
+async def test_each_start_has_a_log_of_its_own_though_one_command_follows(bench):
+    followed = bench.path / "followed"
+    followed.write_text("old panic\n")
+    part = bench.part(start=bench.behind, kill=KILL.format(bench), logs=f"exec tail -n +1 -f {followed}")
+    one = await bench.start(part)
+    await until(lambda: one.find_line("old panic") or NotYet("silent"), what="its log", within_s=2)
+    await one.kill()
+    two = await bench.start(part)
+    assert two.find_line("old panic") is None
+    assert two.last_lines() == ()
+    with followed.open("a") as file:
+        file.write("new line\n")
+    await until(lambda: two.find_line("new line") or NotYet("silent"), what="its log", within_s=2)
+
+
+async def test_a_log_that_is_not_followed_any_more_is_noted(bench, monkeypatch):
+    monkeypatch.setattr("harness.runtimes.followed.ENDS_TOGETHER_S", 0.05)
+    await bench.start(bench.part(start=bench.behind, logs="sleep 0.1; exit 3"))
+    notes = bench.path / "events" / "rig.jsonl"
+
+    def probe():
+        text = notes.read_text() if notes.exists() else ""
+        return "commands.logs exited 3" in text or NotYet(text)
+
+    await until(probe, what="the note", within_s=2)
+
+
+async def test_what_any_log_command_left_is_ended(bench):
+    left = bench.path / "left"
+    logs = f"sleep 61 >/dev/null 2>&1 & echo $! >> {left}"
+    part = bench.part(start=bench.behind, kill=KILL.format(bench), logs=logs)
+    for _ in range(2):
+        running = await bench.start(part)
+        await asyncio.wait_for(asyncio.shield(part.followers[-1].exited), 2)
+        await running.kill()
+    await part.close()
+    pids = [int(line) for line in left.read_text().split()]
+    assert len(pids) == len(part.followers) >= 2
+    assert [pid for pid in pids if look_at(pid) is not None] == []
+
+
+async def test_commands_begin_with_no_signal_ignored(bench):
+    told = bench.path / "told"
+    await bench.start(bench.part(start=f"grep SigIgn /proc/self/status > {told}; {bench.behind}"))
+    plain = (1 << 31) - 1  # of 32 and 33, its own, glibc's posix_spawn leaves an "ignore" behind
+    assert int(told.read_text().split()[1], 16) & plain == 0
+
+
+async def test_where_nothing_tells_its_end_its_stop_is_believed(bench):
+    def part(**verbs):
+        written = {verb: ("/bin/sh", "-c", script) for verb, script in verbs.items()}
+        around = Surroundings("run-1", bench.path, bench.recorder, janitor=bench.janitor)
+        return Commands(Component("bridge", commands=written), around), Resolved((), {}, written)
+
+    stops, resolved = part(start="true", stop="true")
+    await stops.start(resolved, {})
+    await stops.close()
+    for verbs, why in (({"stop": "exit 3"}, "exited 3"), ({}, r"give bridge\.commands\.stop")):
+        other, resolved = part(start="true", **verbs)
+        await other.start(resolved, {})
+        with pytest.raises(ComponentError, match=why):
+            await other.close()
+
+
+async def test_a_full_disk_keeps_no_part_alive(bench, monkeypatch):
+    part = bench.part(start=bench.behind, stop="true")
+    await bench.start(part)
+
+    opens = Path.open
+
+    def full(path, *how, **more):
+        if path.suffix == ".log":
+            raise OSError(errno.ENOSPC, "no space left")
+        return opens(path, *how, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        patch.setattr("harness.spare._write", lambda *_: 0)
+        await part.close()
+    assert look_at(int(bench.pid_file.read_text())) is None
+
+
+async def test_what_fails_at_the_end_keeps_no_part_alive(bench, monkeypatch):
+    part = bench.part(start=bench.behind, stop="true")
+    await bench.start(part)
+
+    async def fails(*_, **__):
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.runtimes.commands.run_once", fails)
+        with pytest.raises(OSError, match="too many"):
+            await part.close()
+    assert look_at(int(bench.pid_file.read_text())) is None

@@ -10,7 +10,6 @@ import signal as signals
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import docker.errors
@@ -20,7 +19,7 @@ from harness.errors import ComponentError, FaultDidNotLand, FaultNotSupported
 from harness.runtimes.capabilities import Running
 from harness.runtimes.container import packets
 from harness.runtimes.container.engine import ENGINE_ERRORS, RunNetwork, silence_of, why
-from harness.runtimes.log import Log
+from harness.runtimes.log import Log, LoggedPart
 from harness.system import Component
 
 IGNORED_AFTER_S = 5.0
@@ -48,7 +47,7 @@ class Ended:
     """True when the kernel killed it for want of memory, or the engine is gone and nobody can say."""
 
 
-class ContainerRunning:
+class ContainerRunning(LoggedPart):
     """A started container: it has every capability of :mod:`harness.runtimes`."""
 
     def __init__(
@@ -79,24 +78,6 @@ class ContainerRunning:
     def identity(self) -> str:
         """The container's id, and the pid on this machine, which changes with each start."""
         return f"{self._container.short_id} (pid {self._pid})"
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """Name, id and digest of its image."""
-        return dict(self._facts)
-
-    @property
-    def log_path(self) -> Path:
-        """The file with its log."""
-        return self._log.path
-
-    def last_lines(self, count: int = 30) -> tuple[str, ...]:
-        """Return the end of this start's log."""
-        return self._log.last_lines(count)
-
-    def find_line(self, pattern: str) -> str | None:
-        """Return the first line of this start's log that matches the regex."""
-        return self._log.find_line(pattern)
 
     def alive(self) -> bool:
         """Tell whether it has not ended."""
