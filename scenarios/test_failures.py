@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from fixtures.engines import own_engine
-from fixtures.leftovers import holdings_of
+from fixtures.leftovers import holdings_of, mentions
 from harness import events as ev
 from harness import images
 from harness.errors import MachineError
 from harness.history import History
 from harness.images import Recipe
-from harness.processes import all_processes, command_line
+from harness.processes import all_processes
 from harness.settings import PROJECT_ROOT, settings
 from harness.waiting import NotYet, until
 
@@ -109,6 +109,7 @@ async def test_a_build_that_fails_ends_with_its_last_lines(rig, verdict_of, monk
 
 
 @pytest.mark.container
+@pytest.mark.usefixtures("engine")
 async def test_an_engine_without_addresses_is_one_sentence(tmp_path):
     """The engine's pool is used up by somebody else's network, which stays as it is."""
     with own_engine(networks=1) as engine:
@@ -124,6 +125,7 @@ async def test_an_engine_without_addresses_is_one_sentence(tmp_path):
 
 
 @pytest.mark.container
+@pytest.mark.usefixtures("engine")
 async def test_a_container_that_wants_more_memory_than_its_limit_is_named_with_it(tmp_path):
     """The kernel ends LiveKit in 12 MiB; that is the limit's doing, not the server's."""
     with own_engine() as engine:
@@ -138,6 +140,7 @@ async def test_a_container_that_wants_more_memory_than_its_limit_is_named_with_i
 
 
 @pytest.mark.container
+@pytest.mark.usefixtures("engine")
 async def test_an_engine_that_dies_mid_run_leaves_a_list_and_clean_removes_it(tmp_path):
     """Containers outlive their engine; what remains is listed, and goes once the engine is back."""
     with own_engine() as engine, tempfile.TemporaryDirectory(prefix="own-") as own:
@@ -207,7 +210,7 @@ async def test_a_disk_that_was_full_before_is_one_sentence():
         sentence = f"a writable runs directory at {disk}/runs; saw No space left on device; free space there, or"
         assert sentence in json.loads(said.splitlines()[0])["guarantees"][0]["because"], said
         assert b"Traceback" not in said + told
-        assert [pid for pid in all_processes() if str(disk) in command_line(pid)] == []
+        assert [pid for pid in all_processes() if mentions(pid, str(disk))] == []
 
 
 def is_steady(runs):
