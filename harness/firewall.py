@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
 SAVES = (("iptables-save",), ("iptables-legacy-save",), ("nft", "list", "ruleset"))
 ANSWERS_WITHIN_S = 2.0
+COUNTED = re.compile(r"packets \d+ bytes \d+")
 
 
 def rules_naming(*words: str) -> list[str]:
@@ -17,12 +19,23 @@ def rules_naming(*words: str) -> list[str]:
     wanted = [word for word in words if word]
     if not wanted:
         return []
-    found = dict.fromkeys(line for line in _rules() if any(word in line for word in wanted))
+    found = dict.fromkeys(line for line in _rules() or () if any(word in line for word in wanted))
     return list(found)
 
 
-def _rules() -> list[str]:
-    lines: list[str] = []
+def is_there(rule: str) -> bool | None:
+    """Tell whether a rule that ``rules_naming`` once returned is still there; None when no rule can be read."""
+    rules = _rules()
+    return None if rules is None else _still(rule) in map(_still, rules)
+
+
+def _still(rule: str) -> str:
+    """Return a rule without what it has counted, which nft prints."""
+    return COUNTED.sub("", rule)
+
+
+def _rules() -> list[str] | None:
+    lines: list[str] | None = None
     for argv in SAVES:
         program = shutil.which(argv[0]) or shutil.which(argv[0], path="/usr/sbin:/sbin")
         if program is None:
@@ -33,5 +46,7 @@ def _rules() -> list[str]:
             )
         except (OSError, subprocess.TimeoutExpired):
             continue
-        lines += [line.strip() for line in said.stdout.splitlines() if line.strip() and not line.startswith("#")]
+        if said.returncode == 0:
+            lines = lines or []
+            lines += [line.strip() for line in said.stdout.splitlines() if line.strip() and not line.startswith("#")]
     return lines

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from harness.cli.dead_runs import DeadRun, Found, connected, look
-from harness.firewall import rules_naming
+from harness.errors import MachineError
+from harness.firewall import is_there, rules_naming
+from harness.images import ours_unused
 from harness.janitor.ending import Known, end_all
 from harness.processes import command_line, look_at
 from harness.remains import drop_remains
 from harness.run_lease import FoundLease, drop_dead, found_leases
 from harness.runtimes.container.engine import ENGINE_ERRORS, Engine, why
-from harness.runtimes.container.sweeping import clear
+from harness.runtimes.container.sweeping import clear, freed
 
 KEPT_ENDS_WITHIN_S = 20.0
 LOOK_EVERY_S = 0.1
@@ -47,17 +49,24 @@ class Tally:
         self.say(f"could not remove {what}")
 
 
-def cleaned(say: Say, *, dry_run: bool) -> list[str]:
-    """Do it; return what could not be removed, each as a sentence (told already)."""
+def cleaned(say: Say, *, dry_run: bool, with_images: bool = False, forget: str = "") -> list[str]:
+    """Do it; return what could not be removed, each as a sentence (told already).
+
+    ``forget``: a dead run whose failed commands the user has seen to.
+    """
     tally = Tally(say, dry_run)
     engine, engine_says = connected()
     try:
         found = look(engine, engine_says)
-        for lease in found.kept:
-            _end_kept(lease, tally)
+        ended = [_end_kept(lease, tally) for lease in found.kept]
+        if any(ended):
+            found = look(engine, engine_says)  # what resisted its teardown is a dead run's now
         for dead in found.dead:
-            _remove(dead, engine, tally)
-        _remove_images(engine, tally)
+            _remove(dead, engine, tally, forget)
+        if forget and not any(dead.run == forget for dead in found.dead):
+            tally.resists(f"the failed commands of {forget}: there is no dead run of that name")
+        if with_images:
+            _remove_images(engine, engine_says, tally)
     finally:
         if engine is not None:
             engine.close()
@@ -71,32 +80,44 @@ def cleaned(say: Say, *, dry_run: bool) -> list[str]:
     return tally.failed
 
 
-def _end_kept(lease: FoundLease, tally: Tally) -> None:
-    """Ask a kept stack's rig to end it, as Ctrl-C does, and wait for that."""
+def _end_kept(lease: FoundLease, tally: Tally) -> bool:
+    """Ask a kept stack's rig to end it, as Ctrl-C does, and wait for that; tell whether it ended."""
     what = f"the stack of {lease.run}, kept by pid {lease.pid} ({lease.run_dir})"
+    if lease.owner != os.geteuid():  # root could end it, but nobody asked its owner
+        tally.say(f"left alone: {what}: another user's")
+        return False
     rig = look_at(lease.pid)
-    if rig is not None and rig.start_ticks == lease.start_ticks and not tally.dry_run:
+    if rig is None or rig.start_ticks != lease.start_ticks:
+        if _is_held(lease):
+            tally.resists(f"{what}: it lives, but that pid is not its rig here (another container's?)")
+        return False
+    if not tally.dry_run:
         with contextlib.suppress(ProcessLookupError):
             os.kill(lease.pid, signal.SIGINT)
         limit = time.monotonic() + KEPT_ENDS_WITHIN_S
-        while any(one.run == lease.run and one.alive for one in found_leases()):
+        while _is_held(lease):
             if time.monotonic() > limit:
                 tally.resists(f"{what}: it did not end within {KEPT_ENDS_WITHIN_S:g} s")
-                return
+                return False
             time.sleep(LOOK_EVERY_S)
     tally.removed(what, "ended")
+    return not tally.dry_run
 
 
-def _remove(dead: DeadRun, engine: Engine | None, tally: Tally) -> None:
+def _is_held(lease: FoundLease) -> bool:
+    return any(one.run == lease.run and one.alive for one in found_leases())
+
+
+def _remove(dead: DeadRun, engine: Engine | None, tally: Tally, forget: str) -> None:
     before = len(tally.failed)
     _processes(dead, tally)
     _held(dead, engine, tally)
-    if dead.scratch is not None:
+    for path in dead.directories():
         if not tally.dry_run:
-            shutil.rmtree(dead.scratch, ignore_errors=True)
-        _tell([f"directory {dead.scratch}"], [dead.scratch.exists() and not tally.dry_run], tally)
-    for rule in rules_naming(dead.run):
-        tally.resists(f"the firewall rule of {dead.run}: {rule} (remove it by hand, as root)")
+            shutil.rmtree(path, ignore_errors=True)
+        _tell([f"directory {path}"], [path.exists() and not tally.dry_run], tally)
+    _rules(dead, tally)
+    _commands(dead, tally, forget)
     if dead.lease is None:
         return
     other = dead.needs_other_engine()
@@ -119,11 +140,36 @@ def _processes(dead: DeadRun, tally: Tally) -> None:
         for process in dead.processes:
             tally.removed(f"process {process.pid} of {dead.run}: {command_line(process.pid)}")
         return
-    killed, left = end_all(Known(dead.run), within_s=KILLING_S)
+    known = Known(dead.run)
+    for process in dead.processes:
+        known.add(process.pid, process.start_ticks)
+    killed, left = end_all(known, within_s=KILLING_S)
     for text in killed:
         tally.removed(f"process {text.partition(' ')[0]} of {dead.run}: {text.partition(' ')[2]}")
     for one in left:
         tally.resists(f"process {one.id} of {dead.run}: {one.name} (another user's?)")
+
+
+def _rules(dead: DeadRun, tally: Tally) -> None:
+    """Name the rules on its networks; we made none, so they are for people to remove."""
+    there = dict.fromkeys(rules_naming(dead.run, *freed(dead.interfaces())), True)
+    for rule, known in ({rule: is_there(rule) for rule in dead.listed_as("rule")} | there).items():
+        if known is not False:
+            how = "remove it by hand, as root" if known else "perhaps; only root may look"
+            tally.resists(f"the firewall rule of {dead.run}: {rule} ({how})")
+
+
+def _commands(dead: DeadRun, tally: Tally, forget: str) -> None:
+    """Name what was to be run for its rig and failed; it may need the environment of then, so we run nothing."""
+    for words in dead.listed_as("command"):
+        if forget == dead.run:
+            tally.removed(f"from the list of {dead.run}: `{words}`")
+        else:
+            tally.failed.append(words)
+            tally.say(
+                f"left alone: `{words}` failed when {dead.run} ended; run it yourself, "
+                f"then `aftershock clean --forget {dead.run}`"
+            )
 
 
 def _held(dead: DeadRun, engine: Engine | None, tally: Tally) -> None:
@@ -142,14 +188,21 @@ def _held(dead: DeadRun, engine: Engine | None, tally: Tally) -> None:
     )  # fmt: skip
 
 
-def _remove_images(engine: Engine | None, tally: Tally) -> None:
-    """Remove images of ours that no checkout needs any more; the module of images says which."""
-    from harness import images  # noqa: PLC0415  only here
-
-    unused = getattr(images, "ours_unused", None)
-    if engine is None or unused is None:
+def _remove_images(engine: Engine | None, engine_says: str, tally: Tally) -> None:
+    """Remove images of ours that this state of the files does not use, unless a run may be about to."""
+    living = [lease.run for lease in found_leases() if lease.alive]
+    if living:
+        tally.resists(f"images: {', '.join(living)} may need them; end that first")
         return
-    for image in unused():
+    if engine is None:
+        tally.resists(f"images: no Docker engine answers ({engine_says})")
+        return
+    try:
+        unused = ours_unused()
+    except MachineError as refused:
+        tally.resists(f"images: {refused}")
+        return
+    for image in unused:
         problem = ""
         if not tally.dry_run:
             try:

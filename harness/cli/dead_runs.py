@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.errors import MachineError
 from harness.janitor.ending import Known
-from harness.processes import Process, runs_carried
+from harness.processes import Process, look_at, runs_carried
 from harness.remains import Remain, read_remains
 from harness.run_lease import FoundLease, found_leases, machine_id
 from harness.runtimes.container.engine import ENGINE_ERRORS, Engine, why
@@ -38,6 +38,21 @@ class DeadRun:
     """By the engine."""
     listed: tuple[Remain, ...]
     """In its remains.json."""
+
+    def listed_as(self, kind: str) -> list[str]:
+        """Return the names of what is listed as of this kind."""
+        return [one.name for one in self.listed if one.kind == kind]
+
+    def interfaces(self) -> list[str]:
+        """Return this machine's interfaces to its networks."""
+        found = [*(one.interface for one in self.held), *(one.interface for one in self.listed)]
+        return [interface for interface in found if interface]
+
+    def directories(self) -> list[Path]:
+        """Return those of its directories that are there, wherever the temp directory was."""
+        named = [path for name in self.listed_as("directory") if (path := Path(name)).name == f"aftershock-{self.run}"]
+        every = dict.fromkeys([*([self.scratch] if self.scratch is not None else []), *named])
+        return [path for path in every if path.is_dir() and not path.is_symlink()]
 
     def needs_other_engine(self) -> str:
         """Say which engine is to be asked, if that is not the one in use now."""
@@ -90,10 +105,10 @@ def look(engine: Engine | None, engine_says: str) -> Found:
                 for one in mine if one.machine != here
             ]  # fmt: skip
             mine = [one for one in mine if one.machine == here]
-        processes = Known(run).find() if run in carried else []
         listed = read_remains(lease.run_dir) if lease is not None else []
+        processes = {one.pid: one for one in [*(Known(run).find() if run in carried else []), *_alive(listed)]}
         if lease is not None or mine or run in scratch:
-            found = DeadRun(run, lease, tuple(processes), scratch.get(run), tuple(mine), tuple(listed))
+            found = DeadRun(run, lease, tuple(processes.values()), scratch.get(run), tuple(mine), tuple(listed))
             dead.append(found)
     spared += [f"processes of {run}: it has no lease here, so it may live" for run in sorted(unknown)]
     kept = tuple(lease for lease in leases.values() if lease.alive and lease.kept)
@@ -108,6 +123,12 @@ def connected() -> tuple[Engine | None, str]:
         return None, refused.seen
     except ENGINE_ERRORS as refused:
         return None, why(refused)
+
+
+def _alive(listed: Sequence[Remain]) -> list[Process]:
+    """Return those of the listed processes that live, each still the same."""
+    found = [(one, look_at(int(one.id))) for one in listed if one.kind == "process" and one.id.isdecimal()]
+    return [process for one, process in found if process is not None and process.start_ticks == one.start_ticks]
 
 
 def _scratch_dirs() -> Sequence[Path]:
