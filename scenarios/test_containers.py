@@ -24,7 +24,7 @@ STORIES = {
     "reconnect-within-grace[1006-6s]": [],
     "reconnect-within-grace[1006-14s]": [],
 }
-"""Scenario, and what its zombie gate finds in the bridge."""
+"""Scenario, and what its zombie gate finds in the bridge: all but those of test_containers_network.py."""
 
 
 @pytest.mark.parametrize(("scenario", "zombies"), STORIES.items(), ids=list(STORIES))
