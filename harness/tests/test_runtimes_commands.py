@@ -424,3 +424,25 @@ async def test_what_fails_at_the_end_keeps_no_part_alive(bench, monkeypatch):
         with pytest.raises(OSError, match="too many"):
             await part.close()
     assert look_at(int(bench.pid_file.read_text())) is None
+
+
+async def test_a_port_is_not_watched_while_a_fault_of_ours_holds_the_part(bench, monkeypatch):
+    asked = []
+
+    async def nobody(_):
+        return None
+
+    async def silent(_, paused):
+        asked.append(paused)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("harness.runtimes.commands.listener", nobody)
+    monkeypatch.setattr("harness.runtimes.commanded.silent", silent)
+    running = await bench.start(bench.part(start=bench.behind, pause=f"kill $(cat {bench.pid_file})", resume="true"))
+    await until(lambda: bool(asked) or NotYet("not watched"), what="the watch", within_s=1)
+    assert not asked[0]()
+    await running.pause()
+    assert asked[0]()
+    await running.resume()
+    assert not asked[0]()
+    monkeypatch.setattr(running, "ends_within", lambda _: asyncio.sleep(0, result=True))
