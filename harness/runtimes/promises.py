@@ -37,9 +37,9 @@ class Promises:
             janitor = self._janitor
             self._made[what] = janitor.run_if_rig_dies(argv, env, stays=self._stays) if janitor is not None else None
 
-    def forget(self, *whats: str) -> None:
+    def forget(self, *purposes: str) -> None:
         """Take these back."""
-        for what in whats:
+        for what in purposes:
             number = self._made.pop(what, None)
             if number is not None and self._janitor is not None:
                 self._janitor.forget(number)
