@@ -251,6 +251,7 @@ async def test_it_masks_what_the_rig_knows(tmp_path):
         [sys.executable, "-c", "print(1, flush=True);" + SLEEPS, "--api-secret", "hunter4-hunter4"],
         env=child_environment(run, "part", {}), stdout=subprocess.PIPE,
     )  # fmt: skip
+    assert part.stdout is not None
     part.stdout.readline()
     janitor = Janitor(run, tmp_path)
     await janitor.start()
@@ -308,8 +309,7 @@ async def test_says_so_when_it_was_killed_itself(tmp_path):
     await janitor.start()
     pid = janitor.pid
     os.kill(pid, signal.SIGKILL)
-    assert janitor._process is not None
-    await janitor._process.wait()  # whole: while one of its threads still ends, its end of the line is open
+    await left([pid], 0)
     with pytest.raises(DiedUnexpectedly, match=f"janitor died outside any fault: pid {pid} was not there"):
         await janitor.stop()
 

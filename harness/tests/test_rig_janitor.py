@@ -16,11 +16,15 @@ def rig(tmp_path, monkeypatch):
     """A rig at the end of its teardown; ``order`` tells what it did, ``left`` what is found."""
     monkeypatch.setattr(run_lease, "leases_dir", lambda: tmp_path / "locks" / "runs")
 
+    order: list[object] = []
+
     async def stop(*, sweep=False):
         (found,) = found_leases()
-        rig.order.append(("sweep" if sweep else "bye", found.alive))
+        order.append(("sweep" if sweep else "bye", found.alive))
 
-    rig = SimpleNamespace(order=[], found=[], looking=threading.Event(), go_on=threading.Event(), left=[], stack=None)
+    rig = SimpleNamespace(
+        order=order, found=[], looking=threading.Event(), go_on=threading.Event(), left=[], stack=None
+    )
     rig.go_on.set()
 
     def look(*_):
