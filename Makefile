@@ -59,8 +59,8 @@ format: $(READY) ## mend what ruff can mend
 bench: $(READY) ## measure, and write benchmarks/RESULTS.md and results.json
 	$(BIN)/python benchmarks/measure.py $(ARGS)
 
-prove: $(READY) ## repeat scenarios and defects until proof/plan.toml is fulfilled (ARGS="--for 600 --jobs 2")
-	$(BIN)/python -m harness.prove $(ARGS)
+prove: $(READY) ## repeat scenarios and defects until proof/plan.toml is fulfilled (ARGS="--for 600 --only kill-cloud")
+	$(BIN)/python -m harness.prove --jobs $(JOBS) $(ARGS)
 
 lock: | $(UV) ## resolve the dependencies anew into requirements.lock
 	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes -o requirements.lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -9,10 +10,14 @@ from pathlib import Path
 
 from harness.errors import MachineError
 from harness.prove.plan import Case
+from harness.redact import MASK, mask
 
 NAMES = ("gobridge",)
 MAKER = "fixtures.made_first"
 """The module that makes what is named, and prints its path as the last line."""
+FOREIGN_URL = re.compile(
+    r"(?i)\b([a-z][a-z0-9+.-]*://)(?!(?:127\.[\d.]+|localhost|\[::1\])(?:[:/?#\s]|$))[^\s;,'\"<>]+"
+)
 
 
 def build_what_is_named(cases: Iterable[Case], root: Path) -> dict[str, str]:
@@ -32,11 +37,18 @@ def filled_in(word: str, built: dict[str, str]) -> str:
     return word
 
 
-def without_paths(text: str, built: dict[str, str], root: Path) -> str:
-    """Return a text without this machine's paths: those of what was built, and that of the project."""
+def without_places(text: str, built: dict[str, str], root: Path) -> str:
+    """Return a text to be kept for everybody: no path of this machine, no URL of another, no secret.
+
+    What was built is named in braces, the project's files from the project on, and what is in the home directory from
+    ``~`` on. Of URLs only those of loopback stay.
+    """
     for name, path in built.items():
         text = text.replace(path, f"{{{name}}}")
-    return text.replace(f"{root}/", "")
+    text = text.replace(f"{root}/", "")
+    if Path.home() != Path("/"):
+        text = re.sub(rf"{re.escape(str(Path.home()))}(?![\w.-])", "~", text)
+    return mask(FOREIGN_URL.sub(rf"\g<1>{MASK}", text))
 
 
 def _built(name: str, root: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from harness.cli.child import dies_with
 from harness.clock import SECOND_NS, now_ns, seconds_between
 from harness.errors import MachineError
-from harness.prove.built import filled_in, without_paths
+from harness.prove.built import filled_in, without_places
 from harness.prove.lines import append, lines_of
 from harness.prove.plan import Case
 from harness.prove.tree import tree_hash
@@ -29,6 +29,7 @@ FIRST_GUESS_S = 45.0
 BUSY_LOOPS = 2
 EX_USAGE = 64
 SAID_CHARACTERS = 400
+LEFT_OUT = " ... "
 INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
@@ -51,7 +52,9 @@ class Prover:
     _living: set[asyncio.subprocess.Process] = field(default_factory=set)
 
     async def prove(self, cases: Sequence[Case]) -> None:
-        """Make every verdict that is missing: over processes, then over containers, last under load (two busy loops).
+        """Make every verdict that is missing: over processes, then over containers; then, in that order, under load.
+
+        Under load is beside two busy loops, and one after the other: other runs would be more load than that.
 
         Raises:
             MachineError: a case cannot be run at all.
@@ -59,23 +62,25 @@ class Prover:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupt, number)
-        # Media between processes may take the address of any Docker network here, and break when it goes with its run.
-        for networks in (False, True):
-            quiet = [case for case in cases if not case.under_load and case.makes_networks == networks]
-            await self._side_by_side(quiet)
+        await self._processes_first([case for case in cases if not case.under_load], self.jobs)
         loaded = [case for case in cases if case.under_load]
         if any(self._lacks(case) for case in loaded) and not self.stopped:
             async with busy_loops():
-                await self._side_by_side(loaded)
+                await self._processes_first(loaded, 1)
+
+    async def _processes_first(self, cases: Sequence[Case], jobs: int) -> None:
+        # Media between processes may take the address of any Docker network here, and break when it goes with its run.
+        for networks in (False, True):
+            await self._side_by_side([case for case in cases if case.makes_networks == networks], jobs)
 
     def _interrupt(self, number: signal.Signals) -> None:
         self.stopped = f"interrupted by {number.name}"
         for process in self._living:
             process.send_signal(signal.SIGINT)
 
-    async def _side_by_side(self, cases: Sequence[Case]) -> None:
+    async def _side_by_side(self, cases: Sequence[Case], jobs: int) -> None:
         async with asyncio.TaskGroup() as group:
-            for _ in range(self.jobs):
+            for _ in range(jobs):
                 group.create_task(self._worker(cases))
 
     async def _worker(self, cases: Sequence[Case]) -> None:
@@ -120,10 +125,10 @@ class Prover:
         if tree_hash(self.root) != self.tree:
             self.stopped = "the tree changed under the run: its verdict is left out"
             return
-        line = verdict_line(case, self.tree, at, wall_s, code, out, err) | {"jobs": self.jobs}
+        line = verdict_line(case, self.tree, at, wall_s, code, out, err) | {"jobs": 1 if case.under_load else self.jobs}
         self._keep_or_remove(line, runs)
         if "said" in line:
-            line["said"] = without_paths(line["said"], self.built, self.root)
+            line["said"] = shortened(without_places(line["said"], self.built, self.root))
         append(self.proof, case, line)
         mark = "as expected" if line["as_expected"] else f"NOT as expected: {line['broken']} {line['diagnosis']}"
         self.say(f"{line['outcome']:<7}  {case.slug}  seed {seed}  {wall_s:.1f} s  {mark}")
@@ -155,7 +160,7 @@ class Prover:
             whole = json.loads(verdict.read_text("utf-8"))
             line["timings"] = whole["timings"]
             if line["outcome"] == "UNKNOWN":
-                line["said"] = "; ".join(whole["preconditions"])[:SAID_CHARACTERS] or line.get("said", "")
+                line["said"] = "; ".join(whole["preconditions"]) or line.get("said", "")
         if line["as_expected"]:
             shutil.rmtree(run_dir, ignore_errors=True)
             line["run"] = None
@@ -179,12 +184,18 @@ def verdict_line(case: Case, tree: str, at: str, wall_s: float, code: int, out: 
         "outage_s": recovery.get("outage_s"), "run": facts.get("run"),
     }  # fmt: skip
     if not facts:
-        line["said"] = err.strip()[-SAID_CHARACTERS:]
+        line["said"] = err.strip()
     elif outcome == "UNKNOWN":
-        line["said"] = "; ".join(g["because"] for g in facts["guarantees"] if g["outcome"] == "UNKNOWN")[
-            :SAID_CHARACTERS
-        ]
+        line["said"] = "; ".join(g["because"] for g in facts["guarantees"] if g["outcome"] == "UNKNOWN")
     return line
+
+
+def shortened(text: str) -> str:
+    """Return a text, or where it is too long its beginning and its end, at most 400 characters in all."""
+    if len(text) <= SAID_CHARACTERS:
+        return text
+    half = (SAID_CHARACTERS - len(LEFT_OUT)) // 2
+    return text[:half] + LEFT_OUT + text[-half:]
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from harness.errors import MachineError
 from harness.processes import look_at
 from harness.prove import built, running
 from harness.prove.__main__ import wanted
-from harness.prove.built import build_what_is_named, filled_in, without_paths
+from harness.prove.built import build_what_is_named, filled_in, without_places
 from harness.prove.lines import append, lines_of
 from harness.prove.plan import Case, every_scenario, read_plan
 from harness.prove.running import Prover, busy_loops, deadline_ns, verdict_line
@@ -70,6 +70,8 @@ def test_the_plan_of_the_project_wants_every_scenario_on_every_system_that_can_p
     assert (defect.outcome, defect.diagnosis, defect.times) == ("BROKEN", "zombie-first-connect", 20)
     assert by_slug["force-quit-restart-cloud-vanish--under-load"].under_load
     assert by_slug["baseline--mute--containers"].broken == ("Resumes",)
+    assert {case.scenario for case in by_slug.values()} <= set(every_scenario())  # in full: a bare name is one variant
+    assert sum(case.times for case in by_slug.values()) <= 330
 
 
 def plan(tmp_path, text):
@@ -150,6 +152,41 @@ async def test_containers_never_run_beside_processes(prover):
     await prover.prove([over_containers, mixed, FIXED])
     assert {slug for slug, _ in prover.asked[:3]} == {FIXED.slug}
     assert {slug for slug, _ in prover.asked[3:]} == {over_containers.slug, mixed.slug}
+
+
+async def test_under_load_runs_are_one_at_a_time_and_those_over_containers_last(prover, monkeypatch):
+    monkeypatch.setattr(running, "busy_loops", lambda: Loops([]))
+    real, at_once = prover._run, []
+
+    async def counted(case, runs, seed):
+        at_once.append(sum(prover._under_way.values()))
+        return await real(case, runs, seed)
+
+    monkeypatch.setattr(prover, "_run", counted)
+    loaded = replace(FIXED, under_load=True)
+    over_containers = replace(loaded, system="containers")
+    prover.jobs = 2
+    await prover.prove([over_containers, loaded])
+    assert [slug for slug, _ in prover.asked] == [loaded.slug] * 3 + [over_containers.slug] * 3
+    assert set(at_once) == {1}
+    assert {line["jobs"] for line in lines_of(prover.proof, loaded, "t1")} == {1}
+
+
+async def test_what_a_verdict_says_names_no_place_of_this_machine_or_of_others(prover, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    prover.built = {"gobridge": "/home/somebody/.cache/gobridge"}
+    said = (
+        f"{prover.root}/runs/x at http://127.0.0.1:7880 and ws://localhost/a, not https://me:word@index.example/simple;"
+        " /home/somebody/.cache/gobridge, /home/somebody/keys, /home/somebody else"
+    )
+    prover.answers = lambda case, seed: (3, "", "a" * seed * 500 + said)
+    await prover.prove([FIXED])
+    lines = lines_of(prover.proof, FIXED, "t1")
+    assert lines[0]["said"] == (
+        "runs/x at http://127.0.0.1:7880 and ws://localhost/a, not https://***; {gobridge}, ~/keys, ~ else"
+    )
+    assert all("example" not in line["said"] and len(line["said"]) <= 400 for line in lines)
+    assert lines[2]["said"].endswith("~ else")
 
 
 async def test_what_is_missing_is_run_and_nothing_twice(prover):
@@ -330,7 +367,7 @@ def test_what_a_case_names_is_built_once_and_never_written_down(tmp_path, monkey
     assert where == {"gobridge": str(builder)}
     assert filled_in("bridge.process={gobridge} {self.grpc}", where) == f"bridge.process={builder} {{self.grpc}}"
     text = f"{builder} exited 7; see {tmp_path}/runs/x"
-    assert without_paths(text, where, tmp_path) == "{gobridge} exited 7; see runs/x"
+    assert without_places(text, where, tmp_path) == "{gobridge} exited 7; see runs/x"
     builder.write_text("print(__file__)\nraise SystemExit('no Go here')")
     with pytest.raises(MachineError, match="saw no Go here; run python -m made_up_builder gobridge by hand"):
         build_what_is_named(cases, tmp_path)
