@@ -130,6 +130,7 @@ async def test_a_story_that_is_not_steady_is_unknown(rig, verdict_of, monkeypatc
     assert verdict_of(r)["outcome"] == "UNKNOWN"
 
 
+@pytest.mark.xdist_group("lag")  # both measure this machine: never side by side
 @pytest.mark.parametrize(("stall_ms", "outcome"), [(300, "HOLDS"), (800, "UNKNOWN")])
 async def test_a_lagging_harness_is_unknown(rig, verdict_of, stall_ms, outcome):
     """A harness whose own loop stood still for longer than 500 ms does not judge; a shorter stall changes nothing."""

@@ -28,7 +28,7 @@ def _words() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m harness.prove", description="Fulfil proof/plan.toml.")
     parser.add_argument("--for", dest="for_s", type=float, metavar="SECONDS", help="begin no run that ends later")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="cases whose name matches, e.g. 'kill-cloud*'")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (default 1; under load always 1)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (default 1); under load 1")
     parser.add_argument("--under-load", action="store_true", help="only the cases under load")
     parser.add_argument("--report", action="store_true", help="only print the table of every case")
     parser.add_argument("--table", action="store_true", help="only print the table by systems, as the README has it")
