@@ -22,14 +22,13 @@ from pathlib import Path
 from harness.checksum import sha256_of
 from harness.errors import MachineError
 from harness.settings import PROJECT_ROOT, settings
+from harness.system.additions import SECRET_CHARACTERS
 from harness.waiting import NotYet, until
 
 VERSION = "1.13.5"
 PACKAGE = f"github.com/livekit/livekit-server/cmd/server@v{VERSION}"
 GO_NEEDED = (1, 26)
 """What the go.mod of that version asks for."""
-SECRET_CHARACTERS = 32
-"""A shorter secret is refused by the server."""
 BUILD_WITHIN_S = 1200.0
 TELL_EVERY_S = 10.0
 
@@ -104,7 +103,7 @@ def config(
     leads out, and not always under the same name. On ``lo``, ``udp_port`` must be the machine's only one.
 
     Raises:
-        ValueError: the secret is too short for the server.
+        ValueError: the secret is too short for the server; reading a system refuses one.
     """
     if len(secret) < SECRET_CHARACTERS:
         raise ValueError(f"a LiveKit secret has at least {SECRET_CHARACTERS} characters, this one {len(secret)}")

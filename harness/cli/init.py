@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ def init(kind: KindArgument = None, file: FileOption = DEFAULT, force: ForceOpti
         print("Write one with: aftershock init KIND")
         return
     # The command that the file names is the one that reads this file, wherever it is written.
-    text = re.sub(r"--system \S+", lambda _: f"--system {file}", starter(kind))
+    text = re.sub(r"--system \S+", lambda _: f"--system {shlex.quote(str(file))}", starter(kind))
     try:
         with file.open("w" if force else "x", encoding="utf-8") as out:
             out.write(text)

@@ -40,7 +40,7 @@ def build(path: Path, raw: Raw, profile: str, sets: tuple[str, ...] = (), defect
         profile=_profile(raw["profiles"], profile, components), told=judging.get("told", ()),
         alarm=judging.get("alarm", ()), expected=judging.get("expected", ()),
         defects=_defects(defects, components, ears), sets=sets, room_template=raw.get("room_template", "{user}"),
-        values=_leaves(raw["values"]), secrets=_secrets(raw["secrets"]),
+        values=leaves(raw["values"]), secrets=_secrets(raw["secrets"]),
     )  # fmt: skip
     check_templates(system)
     return system
@@ -53,6 +53,9 @@ def _component(name: str, table: Raw) -> Component:
         if port not in ports:
             raise Problem((*keys, "udp"), f"udp of {name} to name its ports", repr(port), suggestion(port, ports))
     limits = table.get("limits", {})
+    if limits and "image" not in table:
+        mend = "remove them, or give it as an image"
+        raise Problem((*keys, "limits"), f"limits of an image only, in {title(keys)}", "another runtime", mend)
     commands = {verb: _command(words) for verb, words in table.get("commands", {}).items()}
     return Component(
         name=name, needs=tuple(table.get("needs", ())), ports=ports, udp=tuple(table.get("udp", ())),
@@ -99,8 +102,10 @@ def _check_needs(components: Mapping[str, Component]) -> None:
 
     def visit(name: str, chain: tuple[str, ...]) -> None:
         if name in chain:
-            circle = " -> ".join((*chain[chain.index(name) :], name))
-            raise Problem(("components", chain[-1], "needs"), "needs without a circle", circle, "remove one of them")
+            parts = chain[chain.index(name) :]
+            last, *others = [("components", part, "needs") for part in reversed(parts)]
+            circle = " -> ".join((*parts, name))
+            raise Problem(last, "needs without a circle", circle, "remove one of them", also=tuple(others))
         if name in done:
             return
         for need in components[name].needs:
@@ -159,17 +164,17 @@ def _seconds(table: Raw) -> dict[str, float]:
     return {name: float(value) for name, value in table.items()}
 
 
-def _leaves(table: Raw) -> dict[str, str]:
+def leaves(table: Raw) -> dict[str, str]:
     """Return the texts of the table and of those below it, by dotted name."""
     found: dict[str, str] = {}
     for key, value in table.items():
-        below = {f"{key}.{name}": text for name, text in _leaves(value).items()} if isinstance(value, dict) else None
+        below = {f"{key}.{name}": text for name, text in leaves(value).items()} if isinstance(value, dict) else None
         found |= below if below is not None else {key: value}
     return found
 
 
 def _secrets(table: Raw) -> dict[str, str]:
-    return {name: _secret(name, text) for name, text in _leaves(table).items()}
+    return {name: _secret(name, text) for name, text in leaves(table).items()}
 
 
 def _secret(name: str, text: str) -> str:

@@ -62,15 +62,18 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
     return document
 
 
-def where(layers: Sequence[Layer], keys: Keys) -> str:
-    """Return the file and line that write ``keys``: the topmost that writes most of it."""
-    found = [(*line_of(layer.source, keys), layer.path) for layer in layers]
+def where(layers: Sequence[Layer], *places: Keys) -> str:
+    """Return the file and line that write one of ``places``: the topmost that writes most of it."""
+    found = [(*line_of(layer.source, keys), layer.path) for layer in layers for keys in places]
     line, _, path = max(found, key=lambda place: place[1])
     return f"{path}, line {line}"
 
 
 def change_runtime(component: dict[str, Any], told: Collection[str]) -> None:
-    """Drop the runtimes of ``component`` that give way to those of ``told``; it is no longer a part of ours then."""
+    """Drop the runtimes of ``component`` that give way to those of ``told``, and limits that nothing would keep then.
+
+    It is no longer a part of ours after that.
+    """
     named = {key for key in told if key in RUNTIME_KEYS}
     if not named:
         return
@@ -78,6 +81,8 @@ def change_runtime(component: dict[str, Any], told: Collection[str]) -> None:
     for key in RUNTIME_KEYS:
         if key not in stay:
             component.pop(key, None)
+    if "image" not in stay:
+        component.pop("limits", None)
     component["ours"] = False
 
 

@@ -15,10 +15,11 @@ _KEY = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*(\.|=|\]|$)"
 class Problem(Exception):
     """Something at ``keys`` cannot be used. The reader turns it into the error the user sees."""
 
-    def __init__(self, keys: Keys, expected: str, seen: str, mend: str) -> None:
-        """Keep the path and the three parts of the sentence."""
+    def __init__(self, keys: Keys, expected: str, seen: str, mend: str, *, also: tuple[Keys, ...] = ()) -> None:
+        """Keep the path and the three parts of the sentence; ``also``: other paths that make it wrong together."""
         super().__init__(keys, expected, seen, mend)
         self.keys, self.expected, self.seen, self.mend = keys, expected, seen, mend
+        self.places = (keys, *also)
 
 
 def suggestion(word: str, known: Collection[str]) -> str:

@@ -23,10 +23,11 @@ def apply_sets(raw: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
     """
     merged = copy.deepcopy(dict(raw))
     said_ours: dict[str, Any] = {}
+    said_limits: dict[str, Any] = {}
     for word in sets:
         path, value = _split(word, merged["components"])
         if path[0] == SECRETS:
-            _put(merged, path, _variable(value, word), word)
+            _put_secret(merged, path, value, word)
             continue
         component = merged["components"][path[0]]
         key = path[1]
@@ -40,6 +41,10 @@ def apply_sets(raw: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
             said_ours[path[0]] = component["ours"]
         if path[0] in said_ours:
             component["ours"] = said_ours[path[0]]
+        if key == "limits":
+            said_limits[path[0]] = component["limits"]
+        if path[0] in said_limits:  # whichever runtime was said before or after: they are not to be lost in silence
+            component["limits"] = said_limits[path[0]]
     return merged
 
 
@@ -53,6 +58,17 @@ def _split(word: str, components: Mapping[str, Any]) -> tuple[Keys, str]:
     if path[0] != SECRETS and path[0] not in components:
         raise UsageError("--set to name a component", f"{path[0]!r}", suggestion(path[0], components))
     return path, value
+
+
+def _put_secret(merged: dict[str, Any], path: Keys, value: str, word: str) -> None:
+    there: Any = merged
+    for key in path:
+        there = there.get(key) if isinstance(there, Mapping) else None
+    if isinstance(there, Mapping):
+        name = ".".join(path)
+        one = " or ".join(f"{name}.{key}" for key in there)
+        raise UsageError("--set to name one secret", f"{name}, which is a table", f"write {one}")
+    _put(merged, path, _variable(value, word), word)
 
 
 def _variable(value: str, word: str) -> str:

@@ -12,6 +12,10 @@ _KINDS = ("binary", "image", "compose", "pm2", "commands")
 _DIRECTIVE = "#:schema "
 """Editors with Taplo or Even Better TOML find the schema by this line at the head: a path beside the file, or a URL."""
 
+_BESIDE = (
+    "# (Above: where this machine has the schema. For editors alone; elsewhere write that place, or remove the line.)"
+)
+
 
 def known_kinds() -> dict[str, str]:
     """Return the kinds and what each is for: the second line of its file."""
@@ -27,7 +31,7 @@ def starter(kind: str) -> str:
     if kind not in _KINDS:
         raise UsageError("the kind of a system file", repr(kind), suggestion(kind, _KINDS))
     _, _, rest = _text(kind).partition("\n")
-    return f"{_DIRECTIVE}{SCHEMA_FILE.as_uri()}\n{rest}"
+    return f"{_DIRECTIVE}{SCHEMA_FILE.as_uri()}\n{_BESIDE}\n{rest}"
 
 
 def _text(kind: str) -> str:

@@ -71,6 +71,13 @@ def test_what_is_there_is_overwritten_only_by_force(tmp_path, capsys):
     assert "--system mine.toml" in path.read_text()
 
 
+def test_the_command_in_a_file_can_be_copied_whatever_the_files_name(tmp_path):
+    assert main(["init", "binary", "--file", "my file.toml"]) == 0
+    text = (tmp_path / "my file.toml").read_text()
+    assert "--system 'my file.toml'\n" in text
+    assert text.splitlines()[1].startswith("# (Above: where this machine has the schema.")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

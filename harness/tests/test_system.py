@@ -155,6 +155,14 @@ def test_set_replaces_the_runtime_and_the_part_is_no_longer_ours(write, tmp_path
         (["bridge.process.x=y"], "takes a value itself"),
         (["bridge.env.A={self.grp}"], 'did you mean "self.grpc"?'),
         (["bridge.commands.stop=x"], "start in [components.bridge.commands]"),
+        (["secrets.nope.x=$HOME"], "a secret that something uses in [secrets]; saw 'nope.x'"),
+        (["secrets.livekit.secert=$HOME"], 'did you mean "livekit.secret"?'),
+        (
+            ["secrets.livekit=$HOME"],
+            "saw secrets.livekit, which is a table; write secrets.livekit.key or secrets.livekit.secret",
+        ),
+        (["bridge.limits.cpus=1"], "limits of an image only, in [components.bridge]"),
+        (["cloud.limits.cpus=1", "cloud.process=/bin/x"], "limits of an image only, in [components.cloud]"),
     ],
 )
 def test_a_set_that_cannot_be_used_is_wrong_use(write, sets, says):
@@ -239,6 +247,61 @@ def test_reading_leaves_no_trace_of_the_working_directory_in_absolute_programs(w
     process = load_system(write(SMALL)).components["bridge"].process
     assert process is not None
     assert Path(process[0]) == Path("/bin/bridge")
+
+
+# -- what a file adds to its base, and what depends on all that was said -----------------------------------------------
+
+ADDED = 'base = "reference"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "line"),
+    [
+        ('[components.brigde]\nprocess = ["./b"]', "saw 'brigde' ({path}, line 2); did you mean \"bridge\"?", 2),
+        ('[components.xyz]\nprocess = ["./b"]', "name it in needs or [links], or remove it", 2),
+        ('[secrets]\nlivekit.secert = "x"', 'did you mean "livekit.secret"?', 3),
+        ('[secrets]\nlivekit = "x"', "livekit in [secrets] to be a table with key and secret; saw something else", 3),
+        (f'[secrets]\nlivekit.secret = "{"x" * 31}"', "at least 32 characters, as LiveKit wants it; saw 31", 3),
+        ('[components.bridge]\nneeds = ["cloud"]', "saw bridge -> cloud -> bridge", 3),
+        ("[components.bridge]\nlimits = { cpus = 1 }", "limits of an image only", 3),
+    ],
+)
+def test_what_a_file_adds_in_vain_is_refused_where_it_stands(write, text, says, line):
+    path = write(ADDED + text)
+    with pytest.raises(SystemFileError) as raised:
+        load_system(path)
+    assert says.format(path=path) in str(raised.value)
+    assert f"({path}, line {line})" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[components.proxy]\nprocess = ["./p"]\n[components.bridge]\nneeds = ["livekit", "proxy"]',
+        '[components.proxy]\nports = { http = 1 }\nprocess = ["./p"]\n[links]\n"cloud->proxy" = "http"',
+        '[secrets]\nmy.token = "x"\n[components.bridge.env]\nTOKEN = "{my.token}"',
+        '[components.livekit]\nexternal = "127.0.0.1"\n[secrets]\nlivekit.secret = "short"',
+        '[components.bridge]\nimage = "b:1"\nlimits = { cpus = 1 }',
+    ],
+)
+def test_what_a_file_adds_and_something_uses_is_taken(write, text):
+    assert load_system(write(ADDED + text)).name == "mine"
+
+
+def test_limits_go_with_the_image_they_were_for(write):
+    path = write('base = "containers"\n[components.bridge]\nlimits = { cpus = 1 }\n')
+    assert load_system(path).components["bridge"].limits.cpus == 1
+    assert load_system(path, sets=["bridge.process=/bin/b"]).components["bridge"].limits.cpus == 0
+
+
+def test_a_short_secret_of_livekit_is_told_by_who_said_it(write, monkeypatch):
+    monkeypatch.setenv("SHORT", "x" * 31)
+    with pytest.raises(UsageError, match=r"saw 31 \(by --set\); leave it"):
+        load_system("reference", sets=["secrets.livekit.secret=$SHORT"])
+    path = write(ADDED + '[secrets]\nlivekit.secret = "$SHORT"\n')
+    with pytest.raises(SystemFileError, match=r"saw 31 \(.*line 3\)"):
+        load_system(path, sets=["bridge.process=/bin/b"])
+    assert load_system(path, sets=["livekit.external=127.0.0.1"]).secrets["livekit.secret"] == "x" * 31
 
 
 # -- a part given only as an image, a program, commands, or an address -------------------------------------------------
