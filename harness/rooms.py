@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import jwt
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MachineError
+from harness.redact import mask
 
 LISTENER_PREFIX = "aftershock-ear:"
 """Identity of our hidden listener begins so; it is never counted among participants."""
+OK, REFUSED, NO_SUCH_ROOM = 200, (401, 403), 404
+SHOWN = 200
+"""Characters of an answer that are told."""
 
 
 class RoomsUnreadable(HarnessError):
@@ -54,19 +60,56 @@ async def participants(address: str, keys: RoomKeys, room: str, *, within_s: flo
         RoomsUnreadable: the server did not answer as it should.
     """
     token = keys.token("aftershock-rig", ttl_s=60, room=room, roomAdmin=True, roomList=True)
-    url = f"http://{address}/twirp/livekit.RoomService/ListParticipants"
+    status, text = await _asked(address, "ListParticipants", token, {"room": room}, within_s)
+    if status == NO_SUCH_ROOM:
+        return ()
+    body = _read(address, "ListParticipants", status, text)
+    found = [p for p in body.get("participants", []) if not p.get("permission", {}).get("hidden")]
+    return tuple(sorted(p["identity"] for p in found if not p["identity"].startswith(LISTENER_PREFIX)))
+
+
+async def check_keys(address: str, keys: RoomKeys, *, within_s: float = 2.0) -> None:
+    """See that the LiveKit at ``host:port``, which is not ours, takes this key and secret.
+
+    Raises:
+        MachineError: it does not.
+        RoomsUnreadable: the server did not answer as it should.
+    """
+    token = keys.token("aftershock-rig", ttl_s=60, roomList=True)
+    status, text = await _asked(address, "ListRooms", token, {}, within_s)
+    if status in REFUSED:
+        raise MachineError(
+            f"secrets.livekit.key and secrets.livekit.secret to be those of the LiveKit at {address}",
+            _told(status, text),
+            "--set 'secrets.livekit.key=$NAME' and --set 'secrets.livekit.secret=$NAME' take them from the environment",
+        )
+    _read(address, "ListRooms", status, text)
+
+
+async def _asked(address: str, method: str, token: str, request: dict[str, str], within_s: float) -> tuple[int, str]:
+    url = f"http://{address}/twirp/livekit.RoomService/{method}"
     timeout = aiohttp.ClientTimeout(total=within_s)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
-            session.post(url, json={"room": room}, headers={"Authorization": f"Bearer {token}"}) as reply,
+            session.post(url, json=request, headers={"Authorization": f"Bearer {token}"}) as reply,
         ):
-            body = await reply.json()
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise RoomsUnreadable(f"LiveKit at {address} did not answer ListParticipants: {error!r}") from error
-    if reply.status == 404:
-        return ()
-    if reply.status != 200:
-        raise RoomsUnreadable(f"LiveKit at {address} answered ListParticipants with {reply.status} {body}")
-    found = [p for p in body.get("participants", []) if not p.get("permission", {}).get("hidden")]
-    return tuple(sorted(p["identity"] for p in found if not p["identity"].startswith(LISTENER_PREFIX)))
+            return reply.status, await reply.text(errors="replace")
+    except (aiohttp.ClientError, TimeoutError) as error:
+        why = f"nothing within {within_s:g} s" if isinstance(error, TimeoutError) else str(error) or repr(error)
+        raise RoomsUnreadable(f"LiveKit at {address} did not answer {method}: {mask(why)}") from error
+
+
+def _read(address: str, method: str, status: int, text: str) -> dict[str, Any]:
+    try:
+        body = json.loads(text) if status == OK else None
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise RoomsUnreadable(f"LiveKit at {address} answered {method} with {_told(status, text)}")
+    return body
+
+
+def _told(status: int, text: str) -> str:
+    """Return an answer in one line; a server repeats the token that it refuses."""
+    return f"{status} {mask(' '.join(text.split()))[:SHOWN]}".rstrip()

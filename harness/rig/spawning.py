@@ -11,6 +11,7 @@ from harness import livekit_server
 from harness.addresses import probe_port
 from harness.clock import now_ns, seconds_between
 from harness.rig.tested import facts_of
+from harness.rooms import check_keys
 from harness.runtimes import Running, process
 from harness.runtimes.commands import Commands, Surroundings
 from harness.runtimes.readiness import ready
@@ -27,7 +28,7 @@ async def start_component(stack: Stack, name: str) -> str:
     """Start one component (again) and wait until it is ready; return its proof.
 
     Raises:
-        MachineError: a binary or port is missing.
+        MachineError: a binary or port is missing, or a LiveKit that runs already takes not our key and secret.
         StartFailed: it did not get ready.
     """
     component = stack.system.components[name]
@@ -42,6 +43,9 @@ async def start_component(stack: Stack, name: str) -> str:
         facts |= running.facts if component.runtime in {"container", "commands", "external"} else {}
         stack.recorder.emit(ev.Tested(component=name, runtime=component.runtime, facts=facts))
     await ready(component, stack.addresses(name), running)
+    if name == "livekit" and component.runtime == "external" and not again:
+        host, port = stack.address(name, "signal")
+        await check_keys(f"{host}:{port}", stack.keys)
     took_s = round(seconds_between(began, now_ns()), 3)
     stack.recorder.emit(ev.ComponentReady(component=name, took_s=took_s))
     return f"{name} runs as {running.identity}, ready after {took_s:.2f} s"

@@ -15,7 +15,7 @@ from harness.control import Puppet
 from harness.errors import MachineError
 from harness.history import Recorder, read_new_events
 from harness.rig.reach import DIALED, Reach
-from harness.rig.stack import Stack
+from harness.rig.stack import LIVEKIT, MEDIA_PORT, Stack
 from harness.rig.watching import watch_our_own
 from harness.run_lease import RunLease
 
@@ -115,9 +115,18 @@ def _part(stack: Stack, name: str) -> StandingPart:
     return StandingPart(
         name=name, runtime=component.runtime, identity=running.identity,
         container=f"aftershock-{stack.run}-{name}" if inside else None,
-        addresses={port: _at(stack.address(name, port)) for port in component.ports},
+        addresses={port: _at(_listens(stack, name, port)) for port in component.ports},
         log=str(stack.run_dir / "logs" / f"{name}.log"),
     )  # fmt: skip
+
+
+def _listens(stack: Stack, name: str, port: str) -> tuple[str, int]:
+    host, number = stack.address(name, port)
+    part = stack.system.components[name]
+    if (name, port) == (LIVEKIT, MEDIA_PORT) and part.runtime != "external" and name not in stack.in_containers:
+        # By our configuration media has an address of its own, whatever address signalling has.
+        host = stack.media_host
+    return host, number
 
 
 def _at(address: tuple[str, int]) -> str:
