@@ -75,6 +75,8 @@ def _no_engine(said: str) -> Check:
     mend = "systemctl start docker (install Docker Engine first where it is missing; DOCKER_HOST names another)"
     if seen == WORDS["Permission denied"]:
         mend = "usermod -aG docker USER as root, then log in anew"
+    if said.startswith("DOCKER_HOST="):
+        mend = "mend DOCKER_HOST, or unset it"
     return Check(Group.CONTAINERS, "Docker engine", Status.LACK, seen, "parts given as images", mend)
 
 
@@ -155,10 +157,12 @@ def _gateway(engine: Engine) -> Check:
 def _pools(engine: Engine) -> Check:
     """Look whether packets to a network that has just vanished would leave by the default route."""
     configured = engine.client.info().get("DefaultAddressPools") or []
-    pools = [ipaddress.IPv4Network(str(pool["Base"])) for pool in configured]
-    pools = pools or [ipaddress.IPv4Network(pool) for pool in BUILT_IN_POOLS]
+    named = [ipaddress.ip_network(str(pool["Base"]), strict=False) for pool in configured]
+    pools = [pool for pool in named if isinstance(pool, Network)]  # runs' own networks are of IPv4
+    if not named:
+        pools = [Network(pool) for pool in BUILT_IN_POOLS]
     routes = list(_routes(ROUTES.read_text()))
-    shown = ", ".join(map(str, pools)) if configured else "the engine's built-in address pools"
+    shown = ", ".join(map(str, named)) if named else "the engine's built-in address pools"
     leaks = [pool for pool in pools if leaves_the_machine(pool, routes)]
     if not leaks:
         return Check(Group.CONTAINERS, "container routes", Status.OK, f"nothing to {shown} leaves this machine")

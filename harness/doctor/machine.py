@@ -121,6 +121,8 @@ def disk(what: str, path: Path) -> Check:
     while not there.exists():
         there = there.parent
     name = f"disk for {what}"
+    if not there.is_dir():
+        return Check(Group.MUST, name, Status.LACK, f"{there} is no directory", "any run", _elsewhere(what))
     free_mb = shutil.disk_usage(there).free // MB
     seen = f"{free_mb} MB free in {there}"
     if not os.access(there, os.W_OK):

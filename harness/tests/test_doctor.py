@@ -15,7 +15,19 @@ import pytest
 from harness import cli, livekit_server
 from harness.addresses import FIRST_PORT, LAST_PORT
 from harness.cli import doctor as cli_doctor
-from harness.doctor import Check, Examination, Group, Status, as_json, as_text, containers, lacks_text, machine, tools
+from harness.doctor import (
+    Check,
+    Examination,
+    Group,
+    Status,
+    as_json,
+    as_text,
+    containers,
+    examination,
+    lacks_text,
+    machine,
+    tools,
+)
 from harness.errors import MachineError
 from harness.runtimes.container import engine
 
@@ -135,6 +147,7 @@ async def test_without_livekit_and_without_a_way_to_build_it(monkeypatch):
         ("No such file or directory", "there is no socket where the engine's should be"),
         ("Permission denied", "this user may not use the engine's socket"),
         ("something new", "something new"),
+        ("DOCKER_HOST=x (no address)", "DOCKER_HOST=x (no address)"),
     ],
 )
 def test_no_engine_is_told_in_words_and_rules_out_containers(monkeypatch, raised, words):
@@ -144,6 +157,7 @@ def test_no_engine_is_told_in_words_and_rules_out_containers(monkeypatch, raised
     monkeypatch.setattr(engine, "Engine", refuse)
     found = containers.examine_engine()[-1]
     assert (found.status, found.seen) == (Status.LACK, words)
+    assert found.mend.startswith("mend DOCKER_HOST") == raised.startswith("DOCKER_HOST")
     assert not Examination((found,)).ready["container runs"]
 
 
@@ -158,3 +172,39 @@ def test_a_pool_leaves_by_the_default_route_unless_one_of_its_own_rejects(pool, 
     routes = list(containers._routes(TABLE))
     assert containers.leaves_the_machine(ipaddress.IPv4Network(pool), routes) is leaves
     assert not containers.leaves_the_machine(ipaddress.IPv4Network(pool), routes[1:])
+
+
+@pytest.mark.parametrize(
+    ("pools", "status", "shown"),
+    [
+        (["10.1.2.3/16"], Status.INFO, "10.1.0.0/16: no route"),
+        (["fd00::/64"], Status.OK, "nothing to fd00::/64 leaves"),
+        (["fd00::/64", "10.1.0.0/16"], Status.INFO, "fd00::/64, 10.1.0.0/16: no route"),
+        ([], Status.INFO, "the engine's built-in address pools"),
+    ],
+)
+def test_pools_as_the_engine_may_name_them(monkeypatch, tmp_path, pools, status, shown):
+    table = tmp_path / "route"
+    table.write_text(TABLE)
+    monkeypatch.setattr(containers, "ROUTES", table)
+    info = {"DefaultAddressPools": [{"Base": base, "Size": 24} for base in pools]}
+    made_up = SimpleNamespace(client=SimpleNamespace(info=lambda: info))
+    found = containers._pools(made_up)  # type: ignore[arg-type]
+    assert (found.status, shown in found.seen) == (status, True)
+
+
+async def test_a_check_that_fails_by_itself_is_a_lack_and_the_rest_is_told(monkeypatch, tmp_path):
+    def fail():
+        raise ValueError("odd answer")
+
+    monkeypatch.setattr(machine, "memory", fail)
+    monkeypatch.setattr(containers, "examine_engine", fail)
+    found = await examination.examine(tmp_path)
+    seen = {check.name: check.seen for check in found.lacks()}
+    assert seen["memory"] == seen["Docker engine"] == "could not be looked at: odd answer"
+    assert {"Python", "clock", "npm", "root"} <= {check.name for check in found.checks}
+
+
+def test_a_file_in_the_place_of_the_runs_directory_is_a_lack(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert machine.disk("runs", tmp_path / "file").status is Status.LACK

@@ -58,6 +58,32 @@ def test_a_failed_build_ends_with_its_last_lines(monkeypatch):
     assert said == ["image b:1: Step 1/2 : FROM x"]
 
 
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("tcp://127.0.0.1:abc", "saw DOCKER_HOST=tcp://127.0.0.1:abc (Port could not be cast"),
+        ("ssh://nowhere", "saw DOCKER_HOST=ssh://nowhere (Install paramiko"),
+        ("npipe:////./pipe/docker", "saw DOCKER_HOST=npipe"),
+    ],
+)
+def test_a_docker_host_that_names_no_engine_is_a_sentence(monkeypatch, host, says):
+    monkeypatch.setenv("DOCKER_HOST", host)
+    with pytest.raises(MachineError) as raised:
+        Engine(1)
+    assert says in str(raised.value)
+    assert raised.value.mend == "mend DOCKER_HOST, or unset it"
+
+
+def test_an_engine_that_is_silent_is_not_the_fault_of_a_docker_host_that_names_it(monkeypatch):
+    def refuse(timeout):
+        raise docker.errors.DockerException("Connection refused")
+
+    monkeypatch.setattr("harness.runtimes.container.engine.DockerClient", refuse)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/mine.sock")
+    with pytest.raises(MachineError, match="saw Connection refused; start it"):
+        Engine(1)
+
+
 def test_why_is_the_systems_own_words():
     refused = requests.exceptions.ConnectionError(
         urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionRefusedError(111, "Connection refused"))

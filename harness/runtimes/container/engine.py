@@ -18,12 +18,14 @@ import docker.errors
 import requests
 from docker.client import DockerClient as Connection
 from docker.types.networks import IPAMConfig, IPAMPool
+from docker.utils.utils import parse_host
 from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.network import Network
 
 from harness.errors import MachineError
 from harness.remains import Remain
 from harness.run_lease import machine_id
+from harness.settings import settings
 
 RUN_LABEL = "aftershock.run"
 """On every container and network: the run's id."""
@@ -113,16 +115,13 @@ class Engine:
         """Connect; ``within_s`` is how long each answer may take.
 
         Raises:
-            MachineError: no engine answers.
+            MachineError: no engine answers, or DOCKER_HOST names none that could.
         """
         try:
             self.client = DockerClient(timeout=within_s).client
             self.client.ping()
-        except ENGINE_ERRORS as refused:
-            raise MachineError(
-                "a Docker engine that answers, for the parts given as images", why(refused),
-                "start it and look at `docker info`, or give those parts as processes",
-            ) from None  # fmt: skip
+        except (*ENGINE_ERRORS, ValueError) as refused:  # what docker-py raises of a port that is none
+            raise _no_answer(settings().docker_host, refused) from None
 
     @cached_property
     def quick(self) -> Connection:
@@ -266,6 +265,26 @@ class Engine:
         network = Network(docker_network_kw=wanted)
         network.name = name
         return network.create()
+
+
+def _no_answer(host: str, refused: Exception) -> MachineError:
+    if _is_no_address(host):
+        return MachineError(
+            "DOCKER_HOST to name an engine, as unix:///var/run/docker.sock or tcp://HOST:PORT",
+            f"DOCKER_HOST={host} ({why(refused)})", "mend DOCKER_HOST, or unset it",
+        )  # fmt: skip
+    return MachineError(
+        "a Docker engine that answers, for the parts given as images", why(refused),
+        "start it and look at `docker info`, or give those parts as processes",
+    )  # fmt: skip
+
+
+def _is_no_address(host: str) -> bool:
+    """Tell whether no engine could be reached by this DOCKER_HOST, whichever runs; ssh needs more than is installed."""
+    try:
+        return str(parse_host(host)).startswith(("ssh:", "npipe:"))
+    except (docker.errors.DockerException, ValueError):
+        return True
 
 
 def _not_built(image: str, dockerfile: str, said: list[str]) -> MachineError:
