@@ -96,9 +96,7 @@ def own_cloud(cloud: str, secret_file: Path | None, livekit: str, app: str | Non
         UsageError: an address or the file of the secret cannot be used.
     """
     for url in (cloud, livekit or "ws://unused:1"):
-        parts = urlsplit(url)
-        if parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.path.strip("/"):
-            raise UsageError("an address such as ws://127.0.0.1:8002", repr(url), "write scheme, host and port only")
+        _check_address(url)
     if secret_file is None:
         raise UsageError(
             "--secret-file with --cloud", "none", "put the secret that signs the cloud's core tokens into a file"
@@ -116,6 +114,17 @@ def own_cloud(cloud: str, secret_file: Path | None, livekit: str, app: str | Non
     )  # fmt: skip
 
 
+def _check_address(url: str) -> None:
+    expected, mend = "an address such as ws://127.0.0.1:8002", "write scheme, host and port only"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(expected, f"{url!r} ({error})", mend) from error
+    if parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.path.strip("/") or port == 0:
+        raise UsageError(expected, repr(url), mend)
+
+
 def _own_address(url: str) -> str:
     """Return the address of this machine from which that host is reached; nothing is sent to find out."""
     parts = urlsplit(url)
@@ -123,7 +132,7 @@ def _own_address(url: str) -> str:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((parts.hostname, parts.port or 443))
             return str(probe.getsockname()[0])
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: a name that is none
         raise UsageError("a host that has a route", f"{url!r} ({error})", "check its name and the network") from error
 
 

@@ -25,6 +25,7 @@ from harness.cli.view import view_for
 from harness.cli.words import Defects, LivekitServer, ProfileName, Runs, Sets, SystemName, rig_options
 from harness.errors import UsageError
 from harness.rig.options import RigOptions
+from harness.rig.run_dir import check_writable
 from harness.story import ScenarioInfo
 
 Scenarios = Annotated[
@@ -58,6 +59,7 @@ def run(
             "one run to keep", f"{len(stories) * repeat} of them", "leave out --keep, or name one scenario"
         )
     options = rig_options(system, sets, defects, profile, runs, livekit_server, seed=seed, keep=keep)
+    check_writable(options.runs)
     raise typer.Exit(asyncio.run(_run_all(stories, options, repeat, as_json=as_json)))
 
 

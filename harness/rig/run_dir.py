@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,11 @@ from harness.errors import MachineError
 from harness.spare import SPARE_BYTES, give_up_spare, keep_spare
 
 LOCK = "lock"
+_MENDS = {
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a file is in its place: name a directory by --runs"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "name a directory of yours by --runs"),
+}
+"""Error number -> what to do, where it is not for want of space."""
 
 
 def check_writable(runs: Path) -> None:
@@ -36,7 +42,7 @@ def _unwritable(runs: Path, error: OSError) -> MachineError:
     return MachineError(
         f"a writable runs directory at {runs}",
         f"{error.strerror}" + (f" ({error.filename})" if error.filename else ""),
-        "free space there, or use --runs",
+        _MENDS.get(error.errno or 0, "free space there, or use --runs"),
     )
 
 

@@ -112,6 +112,14 @@ def test_a_wrong_system_file_is_one_sentence_with_its_line_and_exit_3(right, wro
     assert mend in line
 
 
+def test_a_runs_directory_that_is_a_file_is_one_sentence_and_nothing_is_started(said, tmp_path):
+    (tmp_path / "runs").write_text("precious")
+    code, line = said("run", "baseline")
+    assert code == 3
+    assert line.startswith(f"expected a writable runs directory at {tmp_path / 'runs'}; saw File exists")
+    assert line.endswith("; a file is in its place: name a directory by --runs")
+
+
 @pytest.fixture
 def run_dir(tmp_path):
     return save(green(), tmp_path / "run")

@@ -102,6 +102,10 @@ def test_ones_own_cloud_needs_an_address_and_a_secret(tmp_path):
         ([], "expected either --stack or --cloud; saw neither"),
         (["--stack", "x", "--cloud", "ws://127.0.0.1:1"], "saw both"),
         (["--cloud", "127.0.0.1:1"], "expected an address such as ws://127.0.0.1:8002"),
+        (["--cloud", "ws://127.0.0.1:99999"], "(Port out of range 0-65535); write scheme, host and port only"),
+        (["--cloud", "ws://127.0.0.1:abc"], "'abc'); write scheme, host and port only"),
+        (["--cloud", "ws://[::1"], "expected an address such as ws://127.0.0.1:8002"),
+        (["--cloud", "ws://127.0.0.1:1", "--livekit", "ws://127.0.0.1:x"], "saw 'ws://127.0.0.1:x'"),
         (["--cloud", "ws://127.0.0.1:1/glasses-ws"], "write scheme, host and port only"),
         (["--cloud", "ws://127.0.0.1:1"], "expected --secret-file with --cloud"),
         (["--cloud", "ws://127.0.0.1:1", "--secret-file", "nowhere"], "expected a secret in nowhere"),
@@ -115,6 +119,12 @@ def test_wrong_use_is_one_sentence_and_exit_64(capsys, words, said):
     shown = capsys.readouterr().err
     assert said in shown
     assert "Traceback" not in shown
+
+
+def test_a_host_that_cannot_be_one_is_a_sentence(tmp_path):
+    (tmp_path / "secret").write_text("mine\n")
+    with pytest.raises(UsageError, match="a host that has a route"):
+        own_cloud(f"ws://{'a' * 70}:1", tmp_path / "secret", "", None)
 
 
 @pytest.mark.parametrize("user", ["", "@example.com", " @x"])
