@@ -214,7 +214,11 @@ def _remove_images(engine: Engine | None, engine_says: str, tally: Tally) -> Non
 
 def _tell_engine(found: Found, tally: Tally) -> None:
     waiting = [dead for dead in found.dead if dead.needs_engine() and not dead.needs_other_engine()]
-    if not found.engine_says or not waiting:
+    if not waiting:
+        if found.engine_says.startswith("DOCKER_HOST="):  # a mistake of the user's, not a machine without an engine
+            tally.say(f"no Docker engine was looked at: {found.engine_says}")
+        return
+    if not found.engine_says:
         return
     listed = [f"{one.kind} {one.name}" for dead in waiting for one in dead.listed] or [dead.run for dead in waiting]
     tally.resists(f"{', '.join(listed)}: no Docker engine answers ({found.engine_says}); start it and clean again")

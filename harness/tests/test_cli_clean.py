@@ -170,6 +170,12 @@ def test_what_resists_is_said_and_stays_findable(world):
     assert [lease.run for lease in found_leases()] == [world.run]
 
 
+def test_a_docker_host_that_names_no_engine_is_told_whatever_is_there(world):
+    world.engine, world.says = None, "DOCKER_HOST=tcp://1:abc (no port)"
+    assert world.clean() == ["no Docker engine was looked at: DOCKER_HOST=tcp://1:abc (no port)", "nothing to clean"]
+    assert not world.failed
+
+
 def test_no_engine_matters_only_when_it_may_have_something(world):
     world.engine, world.says = None, "connection refused"
     world.died()
