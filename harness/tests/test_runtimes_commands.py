@@ -380,7 +380,7 @@ async def test_commands_begin_with_no_signal_ignored(bench):
 
 async def test_where_nothing_tells_its_end_its_stop_is_believed(bench):
     def part(**verbs):
-        written = {verb: ("/bin/sh", "-c", script) for verb, script in verbs.items()}
+        written: dict[str, tuple[str, ...]] = {verb: ("/bin/sh", "-c", script) for verb, script in verbs.items()}
         around = Surroundings("run-1", bench.path, bench.recorder, janitor=bench.janitor)
         return Commands(Component("bridge", commands=written), around), Resolved((), {}, written)
 
