@@ -21,6 +21,7 @@ from harness.errors import HarnessError, StartFailed
 from harness.events import Lag
 from harness.history import Recorder
 from harness.settings import child_environment
+from harness.waiting import within
 
 LAG_EVERY_S = 0.05
 LAG_WRITTEN_FROM_MS = 100.0
@@ -113,7 +114,7 @@ class Puppet:
             raise ControlError(f"{self.proc} is gone")
         self._writer.write(json.dumps({"id": number, "verb": verb, **fields}).encode() + b"\n")
         try:
-            return await asyncio.wait_for(waiter, within_s)
+            return await within(waiter, within_s)
         except TimeoutError:
             raise StartFailed(
                 self.proc, f"no answer to {verb!r} within {within_s:.0f} s", log=f"logs/{self.proc}.log"
@@ -130,7 +131,7 @@ class Puppet:
         if self._writer is not None:
             self._writer.close()
         try:
-            await asyncio.wait_for(self.process.wait(), within_s)
+            await within(self.process.wait(), within_s)
         except TimeoutError:
             self.process.kill()
             await self.process.wait()

@@ -23,7 +23,7 @@ from harness.checksum import sha256_of
 from harness.errors import MachineError
 from harness.settings import PROJECT_ROOT, settings
 from harness.system.additions import SECRET_CHARACTERS
-from harness.waiting import NotYet, until
+from harness.waiting import NotYet, until, within
 
 VERSION = "1.13.5"
 PACKAGE = f"github.com/livekit/livekit-server/cmd/server@v{VERSION}"
@@ -172,7 +172,7 @@ async def _answer(*argv: str, within_s: float) -> str | None:
     except OSError:
         return None
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), within_s)
+        out, _ = await within(process.communicate(), within_s)
     except TimeoutError:
         process.kill()
         await process.wait()
@@ -252,7 +252,7 @@ async def _followed(process: asyncio.subprocess.Process, began: float, progress:
     try:
         while True:
             try:
-                line = await asyncio.wait_for(process.stdout.readline(), TELL_EVERY_S)
+                line = await within(process.stdout.readline(), TELL_EVERY_S)
             except TimeoutError:
                 progress(f"LiveKit server {VERSION}: still building, {time.monotonic() - began:.0f} s so far")
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
@@ -52,7 +52,7 @@ async def until(
         got: T | NotYet
         if inspect.isawaitable(asked):
             try:
-                got = await asyncio.wait_for(asked, max(left_s, every_s))
+                got = await within(asked, max(left_s, every_s))
             except TimeoutError:
                 raise NotReached(what, seconds_between(start_ns, now_ns()), f"{reason} (probe hung)") from None
         else:
@@ -63,6 +63,19 @@ async def until(
         if now_ns() >= limit_ns:
             raise NotReached(what, seconds_between(start_ns, now_ns()), reason)
         await asyncio.sleep(min(every_s, max(0.0, seconds_between(now_ns(), limit_ns))))
+
+
+async def within(awaited: Awaitable[T], seconds: float | None) -> T:
+    """Await for at most ``seconds`` and return the result.
+
+    In place of asyncio's ``wait_for``, which in Python 3.11 loses a cancellation that comes together with the result:
+    whoever was cancelled then goes on.
+
+    Raises:
+        TimeoutError: the time is up.
+    """
+    async with asyncio.timeout(seconds):
+        return await awaited
 
 
 async def pause(seconds: float, *, why: str) -> None:

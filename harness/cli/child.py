@@ -18,6 +18,7 @@ from harness.cli.following import Following
 from harness.cli.view import View
 from harness.rig.options import RigOptions
 from harness.settings import PROJECT_ROOT
+from harness.waiting import within
 
 LOOK_EVERY_S = 0.25
 TEARDOWN_WITHIN_S = 20.0
@@ -149,7 +150,7 @@ async def run_child(
 async def _kill_when_it_lingers(process: asyncio.subprocess.Process, interruption: Interruption) -> None:
     await interruption.wait()
     try:
-        await asyncio.wait_for(process.wait(), TEARDOWN_WITHIN_S)
+        await within(process.wait(), TEARDOWN_WITHIN_S)
     except TimeoutError:
         process.kill()
 

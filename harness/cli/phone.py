@@ -24,6 +24,7 @@ from harness.rig.phones import PhoneBooth
 from harness.rig.reach import Reach
 from harness.rig.run_dir import RunDir, check_writable
 from harness.run_lease import found_leases
+from harness.waiting import within
 
 SEEN, NOT_SEEN, NOT_CONNECTED = 0, 1, 3
 CONNECTS_WITHIN_S = 15.0
@@ -188,7 +189,7 @@ async def _look_on(person: Person, over: asyncio.Event, for_s: float | None) -> 
         if not screen.acked and seconds_between(began, now_ns()) > CONNECTS_WITHIN_S:
             break
         try:
-            await asyncio.wait_for(over.wait(), LOOK_EVERY_S)
+            await within(over.wait(), LOOK_EVERY_S)
         except TimeoutError:
             continue
     if not screen.acked and not over.is_set():

@@ -22,6 +22,7 @@ from harness.events import Caption, Note, SttClosed, SttKeepalive, SttOpened
 from harness.frames import Hop
 from harness.history import Recorder
 from harness.speech import SAMPLE_RATE, word_text
+from harness.waiting import within
 
 IDLE_S = 20.0
 """Without audio or keepalive for this long, the server closes."""
@@ -168,7 +169,7 @@ class _Stream:
 
     async def _next(self) -> str | bytes:
         try:
-            return await asyncio.wait_for(self.ws.recv(), self.owner.idle_s)
+            return await within(self.ws.recv(), self.owner.idle_s)
         except TimeoutError:
             raise SttError(HTTPStatus.REQUEST_TIMEOUT, "Request timeout: no audio or keepalive") from None
 

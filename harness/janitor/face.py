@@ -15,6 +15,7 @@ from harness.errors import DiedUnexpectedly, StartFailed
 from harness.processes import look_at
 from harness.redact import known_secrets
 from harness.settings import PART_VARIABLE, RUN_ID_VARIABLE, child_environment
+from harness.waiting import within
 
 READY_WITHIN_S = 10.0
 BYE_WITHIN_S = 3.0
@@ -61,7 +62,7 @@ class Janitor:
             )  # fmt: skip
         self._line = ours
         try:
-            said = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(ours, 64), READY_WITHIN_S)
+            said = await within(asyncio.get_running_loop().sock_recv(ours, 64), READY_WITHIN_S)
         except (TimeoutError, ConnectionError):
             said = b""
         if said != b"ready\n":
@@ -181,7 +182,7 @@ class Janitor:
         process, line = self._process, self._line
         self._process = self._line = None
         try:
-            return await asyncio.wait_for(process.wait(), within_s)
+            return await within(process.wait(), within_s)
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from harness import events as ev
 from harness.phone.configuration import PhoneConfiguration
+from harness.waiting import within
 
 MAX_WAITING_MESSAGES = 64
 """Outgoing messages a stalled socket may hold; audio beyond that is discarded (64 packets of 40 ms: 2.6 s)."""
@@ -118,7 +119,7 @@ class CloudSession:
             self._idle.set()
             if self._wanted.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hurry.wait(), self._configuration.retry_s)
+                    await within(self._hurry.wait(), self._configuration.retry_s)
 
     async def _dial(self, attempt: int) -> ClientConnection | None:
         person = self._configuration.person

@@ -22,6 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
 from harness.phone.engine import Lost, RoomDialError
+from harness.waiting import within
 
 PROTOCOL = 16
 PING_EVERY_S = 5.0
@@ -117,7 +118,7 @@ class Signal:
             self._unanswered += 1
             now_ms = int(time.time() * 1000)
             try:
-                await asyncio.wait_for(self._ping(now_ms), timeout_s)
+                await within(self._ping(now_ms), timeout_s)
             except (ConnectionClosed, TimeoutError):
                 return Lost("signal: cannot ping", may_redial=True)
 
@@ -129,7 +130,7 @@ class Signal:
         """Tell the server that the phone leaves; a signal that does not take it is given up."""
         leave = LeaveRequest(reason=DisconnectReason.CLIENT_INITIATED, action=LeaveRequest.DISCONNECT)
         try:
-            await asyncio.wait_for(self.send(SignalRequest(leave=leave)), LEAVE_WITHIN_S)
+            await within(self.send(SignalRequest(leave=leave)), LEAVE_WITHIN_S)
         except (ConnectionClosed, TimeoutError):
             self._socket.transport.abort()
 

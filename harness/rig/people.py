@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from harness.control import Puppet
 from harness.errors import FaultDidNotLand
 from harness.rig.live import Flow
 from harness.speech import speaker_id
-from harness.waiting import NotYet, until
+from harness.waiting import NotYet, until, within
 
 if TYPE_CHECKING:
     from harness.rig.live import Live
@@ -111,7 +110,7 @@ class Person:
         process, pid = self.puppet.process, self.puppet.pid
         self.puppet.ends_on_purpose = True
         process.kill()
-        code = await asyncio.wait_for(process.wait(), 5)
+        code = await within(process.wait(), 5)
         await self.puppet.stop()
         self.puppet = None
         self.booth.warm_up()

@@ -18,6 +18,7 @@ from harness.rig.reach import DIALED, Reach
 from harness.rig.stack import LIVEKIT, MEDIA_PORT, Stack
 from harness.rig.watching import watch_our_own
 from harness.run_lease import RunLease
+from harness.waiting import within
 
 ENDED_BY = (signal.SIGINT, signal.SIGTERM)
 LOOK_EVERY_S = 0.2
@@ -174,7 +175,7 @@ class Hold:
                 for line in self._news():
                     tell(line)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._over.wait(), LOOK_EVERY_S)
+                    await within(self._over.wait(), LOOK_EVERY_S)
         finally:
             watch.cancel()
 

@@ -16,7 +16,7 @@ from harness.runtimes.log import Log, LoggedPart
 from harness.runtimes.presence import gone, silent
 from harness.runtimes.readiness import answers_now
 from harness.system import Address, Component
-from harness.waiting import NotYet, until
+from harness.waiting import NotYet, until, within
 
 if TYPE_CHECKING:
     from harness.runtimes.commands import Commands
@@ -86,7 +86,7 @@ class CommandsRunning(LoggedPart):
     async def ends_within(self, within_s: float) -> bool:
         """Wait for its end; tell whether it came."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.wait_exit(), within_s)
+            await within(self.wait_exit(), within_s)
         return not self.alive()
 
     def why_not(self, capability: type) -> str | None:
@@ -252,7 +252,7 @@ class CommandsRunning(LoggedPart):
         if self._launched.started.result() != self.process.pid:
             return False
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._launched.exited), CODE_WITHIN_S)
+            await within(asyncio.shield(self._launched.exited), CODE_WITHIN_S)
         return self._launched.exited.done()
 
 

@@ -23,7 +23,7 @@ from harness.runtimes.presence import listener, refusal
 from harness.runtimes.process import find_program
 from harness.runtimes.promises import Promises, Successor
 from harness.system import Address, Component, Resolved
-from harness.waiting import NotYet, until
+from harness.waiting import NotYet, until, within
 
 COMES_WITHIN_S = 20.0
 """How long a part without ``ready`` has to show who it is."""
@@ -351,7 +351,7 @@ class Commands:
             return
         kept = self.launch(back)
         try:
-            code = await asyncio.wait_for(asyncio.shield(kept.exited), VERB_WITHIN_S)
+            code = await within(asyncio.shield(kept.exited), VERB_WITHIN_S)
         except TimeoutError:
             return  # it stays: it is the part itself
         if code != 0:

@@ -15,7 +15,7 @@ from harness.errors import NotReached
 from harness.processes import Kin, Process, all_processes, kin, look_at
 from harness.runtimes.tree import START_VARIABLE
 from harness.settings import PART_VARIABLE, RUN_ID_VARIABLE, child_environment
-from harness.waiting import NotYet, until
+from harness.waiting import NotYet, until, within
 
 KEEPER = Path(__file__).with_name("keeper.py")
 MARKS = (RUN_ID_VARIABLE, PART_VARIABLE, START_VARIABLE)
@@ -173,7 +173,7 @@ async def run_once(start: Callable[[int], Kept], *, within_s: float) -> Answer:
     loop.add_reader(reading, read)
     code: int | None = None
     try:
-        code = await asyncio.wait_for(asyncio.shield(kept.exited), within_s)
+        code = await within(asyncio.shield(kept.exited), within_s)
     except TimeoutError:
         await end_kin([kept], {}, term_s=0.0)
     except asyncio.CancelledError:

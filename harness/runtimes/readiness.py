@@ -11,7 +11,7 @@ from harness.clock import now_ns, seconds_between
 from harness.errors import NotReached, StartFailed
 from harness.runtimes.capabilities import Loggable, Running
 from harness.system import Address, Component, Ready
-from harness.waiting import NotYet, until
+from harness.waiting import NotYet, until, within
 
 ONE_PROBE_S = 1.0
 """A probe that hangs is asked again after this."""
@@ -38,7 +38,7 @@ async def ready(component: Component, addresses: Mapping[str, Address], running:
 
         async def ask() -> str | NotYet:
             try:
-                return await asyncio.wait_for(probe(), ONE_PROBE_S)
+                return await within(probe(), ONE_PROBE_S)
             except TimeoutError:
                 return NotYet(f"no answer within {ONE_PROBE_S:g} s")
             except (OSError, EOFError) as refused:
@@ -69,7 +69,7 @@ async def answers_now(component: Component, addresses: Mapping[str, Address], ru
         return None
     async with _probe(component.ready, addresses, running) as probe:
         try:
-            said = await asyncio.wait_for(probe(), ONE_PROBE_S)
+            said = await within(probe(), ONE_PROBE_S)
         except (TimeoutError, OSError, EOFError):
             return None
     return None if isinstance(said, NotYet) else said

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from harness.errors import NotReached
-from harness.waiting import NotYet, pause, until
+from harness.waiting import NotYet, pause, until, within
 
 
 async def test_gives_the_value_as_soon_as_it_is_there():
@@ -33,3 +33,19 @@ async def test_a_falsy_value_is_a_value():
 async def test_a_pause_needs_a_reason():
     with pytest.raises(ValueError, match="reason"):
         await pause(0, why="")
+
+
+async def test_a_cancellation_that_comes_with_the_result_is_not_lost():
+    answer = asyncio.get_running_loop().create_future()
+    asking = asyncio.create_task(within(answer, 5))
+    await asyncio.sleep(0)
+    answer.set_result("here")
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+async def test_within_gives_the_result_or_says_that_the_time_is_up():
+    assert await within(asyncio.sleep(0, "here"), 5) == "here"
+    with pytest.raises(TimeoutError):
+        await within(asyncio.get_running_loop().create_future(), 0.01)

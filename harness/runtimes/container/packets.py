@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import FaultDidNotLand
+from harness.waiting import within
 
 Protocol = Literal["udp", "tcp", "all"]
 PROGRAMS = ("nsenter", "iptables", "iptables-restore")
@@ -86,7 +87,7 @@ async def _told(pid: int, program: str, *words: str, given: str) -> str:
         *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
-        said, _ = await asyncio.wait_for(process.communicate(given.encode()), ANSWERS_WITHIN_S)
+        said, _ = await within(process.communicate(given.encode()), ANSWERS_WITHIN_S)
     except BaseException as error:
         if process.returncode is None:
             process.kill()

@@ -21,6 +21,7 @@ from harness.runtimes.container import packets
 from harness.runtimes.container.engine import ENGINE_ERRORS, RunNetwork, silence_of, why
 from harness.runtimes.log import Log, LoggedPart
 from harness.system import Component
+from harness.waiting import within
 
 IGNORED_AFTER_S = 5.0
 """A signal that has not ended the container by then was ignored."""
@@ -106,7 +107,7 @@ class ContainerRunning(LoggedPart):
         was, self.by_us = self.by_us, True
         try:
             await self._ask(lambda: self._container.kill(name), f"docker kill --signal {name}")
-            await asyncio.wait_for(asyncio.shield(self._ended), IGNORED_AFTER_S)
+            await within(asyncio.shield(self._ended), IGNORED_AFTER_S)
         except TimeoutError:  # a graceful stop may wait for others to go: its end, however late, is still our doing
             raise FaultDidNotLand(f"{self.component.name} ignored {name} for {IGNORED_AFTER_S:g} s") from None
         except FaultDidNotLand:
@@ -126,7 +127,7 @@ class ContainerRunning(LoggedPart):
         patience_s = max(1, math.ceil(within_s))
         try:
             await self._call(lambda: self._container.stop(timeout=patience_s))
-            await asyncio.wait_for(asyncio.shield(self._ended), IGNORED_AFTER_S)
+            await within(asyncio.shield(self._ended), IGNORED_AFTER_S)
         except (TimeoutError, *ENGINE_ERRORS) as late:
             raise ComponentError(
                 self.component.name, f"docker stop did not end it: {why(late)}", log=str(self.log_path)
@@ -141,7 +142,7 @@ class ContainerRunning(LoggedPart):
         before = self._pid
         try:
             await self._ask(lambda: self._container.restart(timeout=RESTART_STOPS_WITHIN_S), "docker restart")
-            await asyncio.wait_for(asyncio.shield(self._ended), IGNORED_AFTER_S)
+            await within(asyncio.shield(self._ended), IGNORED_AFTER_S)
             await self._asked(self._container.reload, "docker inspect")
         except TimeoutError:
             self.by_us = was
@@ -327,7 +328,7 @@ class ContainerRunning(LoggedPart):
     async def _see_off(self, on_exit: Callable[[Running], None] | None) -> None:
         self.by_machine = (await asyncio.shield(self._ended)).by_machine
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._log_over.wait(), LOG_ENDS_WITHIN_S)
+            await within(self._log_over.wait(), LOG_ENDS_WITHIN_S)
         self._log.close()
         if on_exit is not None:
             on_exit(self)
