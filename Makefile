@@ -31,8 +31,8 @@ demo: $(READY) ## the main job: force quit, the cloud comes back, do captions?
 	$(BIN)/aftershock run force-quit-restart-cloud $(ARGS)
 
 test: $(READY) ## unit tests, then every scenario, JOBS side by side; skips are listed with their reason
-	$(BIN)/python -m pytest -q -n $(CORES) harness/tests
 	$(BIN)/python -m fixtures.made_first
+	$(BIN)/python -m pytest -q -n $(CORES) harness/tests
 	@trap 'exit 130' INT; code=0; none=0; for part in "not container" container; do \
 	  echo "scenarios: $$part"; seen=0; \
 	  $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup scenarios -m "$$part" \

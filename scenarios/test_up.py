@@ -26,6 +26,8 @@ async def aftershock(*words: str, temp: Path = TEMP) -> asyncio.subprocess.Proce
         sys.executable, "-m", "harness", *words, cwd=PROJECT_ROOT, stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env=os.environ | {"TMPDIR": str(temp), "PYTHONFAULTHANDLER": "1"},
+        # As at a terminal: what a script runs in the background ignores SIGINT, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

@@ -134,7 +134,7 @@ def _names(processes: list[str]) -> str:
 
 def main() -> None:
     """Ignore what a terminal sends to everybody, say ready, wait, and act."""
-    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(ignored, lambda *_: None)  # a handler: "ignore" would pass to the commands (SIGPIPE does not)
     rig, run, run_dir = socket.socket(fileno=int(sys.argv[1])), sys.argv[2], Path(sys.argv[3])
     known = Known(run)

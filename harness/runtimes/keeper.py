@@ -16,8 +16,9 @@ TELL = 3
 PR_SET_CHILD_SUBREAPER = 36
 """linux/prctl.h"""
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
-"""Ignored in every Python process: a program that reckons with them would not end."""
+OWN = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""What a command begins with at its default. Python ignores SIGPIPE and SIGXFSZ, a script's background job SIGINT and
+SIGQUIT: a program that reckons with them would not end."""
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in names}
     try:
         # A session of its own: a script that kills its own group must not hit its keeper.
-        pid = os.posix_spawn(command[0], command, environment, setsid=True, setsigdef=BY_PYTHON)
+        pid = os.posix_spawn(command[0], command, environment, setsid=True, setsigdef=OWN)
     except OSError as refused:
         tell(f"cannot {refused.strerror}")
         return

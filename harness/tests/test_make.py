@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -35,6 +36,8 @@ def make_test(tmp_path):
         done = subprocess.run(
             ["make", "--silent", "-C", PROJECT_ROOT, "test", *words], env=outer | environment,
             capture_output=True, text=True, check=False, timeout=20, start_new_session=True,
+            # In the background of a script SIGINT is ignored, and a shell cannot trap what it began ignoring.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         parts = [line.rpartition("scenarios -m ")[2].strip() for line in calls.read_text().splitlines()[2:]]
         calls.unlink()
