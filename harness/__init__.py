@@ -4,7 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.checkers import alive, bounded_loss, clean, honest, intact, ordered, resumes, unique
+    from harness.checkers import (
+        alive,
+        always,
+        bounded_loss,
+        clean,
+        contained,
+        honest,
+        intact,
+        ordered,
+        resumes,
+        timely,
+        unique,
+    )
     from harness.errors import FaultDidNotLand, GuaranteeBroken, Inconclusive
     from harness.faults import (
         Down,
@@ -28,11 +40,24 @@ if TYPE_CHECKING:
 __all__ = [
     "Down", "Fault", "FaultDidNotLand", "ForceQuit", "GuaranteeBroken", "Inconclusive", "Kill", "Landed",
     "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Restart", "Rig", "SocketClosed", "SocketDropped", "Terminate",
-    "Vanish", "alive", "bounded_loss", "clean", "honest", "intact", "ordered", "resumes", "scenario", "unique",
+    "Vanish", "alive", "always", "bounded_loss", "clean", "contained", "honest", "intact", "ordered", "resumes",
+    "scenario", "timely", "unique",
 ]  # fmt: skip
 
 _HOMES = {
-    "harness.checkers": ("alive", "bounded_loss", "clean", "honest", "intact", "ordered", "resumes", "unique"),
+    "harness.checkers": (
+        "alive",
+        "always",
+        "bounded_loss",
+        "clean",
+        "contained",
+        "honest",
+        "intact",
+        "ordered",
+        "resumes",
+        "timely",
+        "unique",
+    ),
     "harness.errors": ("FaultDidNotLand", "GuaranteeBroken", "Inconclusive"),
     "harness.faults": (
         "Down",

@@ -5,17 +5,21 @@ from harness.checkers.specs import (
     SENTENCES,
     TITLES,
     alive,
+    always,
     bounded_loss,
     clean,
+    contained,
     honest,
     intact,
     ordered,
     resumes,
+    timely,
     unique,
 )
 from harness.checkers.verdict import Answer, Diagnosis, Evidence, Judgement, Outcome, Recovery, Story, Verdict
 
 __all__ = [
     "SENTENCES", "TITLES", "Answer", "Diagnosis", "Evidence", "Judgement", "Outcome", "Recovery", "Story", "Verdict",
-    "alive", "bounded_loss", "clean", "honest", "intact", "judge", "ordered", "resumes", "unique",
+    "alive", "always", "bounded_loss", "clean", "contained", "honest", "intact", "judge", "ordered", "resumes",
+    "timely", "unique",
 ]  # fmt: skip

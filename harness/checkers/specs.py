@@ -42,8 +42,16 @@ def bounded_loss(steady_ms: float, impact_ms: float) -> CheckSpec:
     return CheckSpec("bounded_loss", {"steady_ms": float(steady_ms), "impact_ms": float(impact_ms)})
 
 
+def timely(lag_s: float) -> CheckSpec:
+    """Declare within what a final caption follows its utterance once steady; and that this does not grow."""
+    return CheckSpec("timely", {"lag_s": float(lag_s)})
+
+
 ordered: Final = CheckSpec("ordered")
 unique: Final = CheckSpec("unique")
 intact: Final = CheckSpec("intact")
+contained: Final = CheckSpec("contained")
 alive: Final = CheckSpec("alive")
 clean: Final = CheckSpec("clean")
+always: Final = (ordered, unique, intact, contained, alive, clean)
+"""What every story declares beside its budgets."""
