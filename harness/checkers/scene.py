@@ -14,6 +14,11 @@ from harness.checkers.timeline import anchors, at, fault_windows, of_log
 from harness.checkers.verdict import Evidence, Outcome, Verdict
 from harness.history import History
 
+CAPTIONS = ("resumes", "honest", "bounded_loss", "timely")
+"""The guarantees that break when captions do not come as they should."""
+JOIN_FAILED = r"JoinRoom returned failure|JoinRoom RPC failed|Failed to start bridge subscriber|Bridge rejoin failed"
+"""What a cloud's log says of a join that failed."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:

@@ -1,0 +1,61 @@
+"""What a bridge does wrong: sessions it refuses or forgets, panics, places in the room that it loses."""
+
+from __future__ import annotations
+
+from harness import events as ev
+from harness.checkers.scene import CAPTIONS, JOIN_FAILED, Scene
+from harness.checkers.verdict import Diagnosis, Outcome
+
+
+def zombie_first_connect(s: Scene) -> Diagnosis | None:
+    """A fresh cloud meets a session without an owner."""
+    if not s.broken(*CAPTIONS):
+        return None
+    refused = [line for line in s.refused if line.t_ns >= s.struck_ns and s.fresh_when(line)]
+    if refused:
+        zombie = "; the gate had seen the session" if s.zombies else ""
+        why = f"a fresh cloud's first JoinRoom was refused: a session without an owner was in the bridge{zombie}"
+        return Diagnosis("zombie-first-connect", why, (*s.zombies, *s.proof(*refused), s.hop_proof()))
+    failed = s.log("cloud", JOIN_FAILED, s.struck_ns)
+    if s.zombies and s.silent_from in {"bridge-out", "cloud-in", "stt-in"} and not (s.refused or s.replaced):
+        why = "the gate saw a session without an owner, and no audio came out of the bridge after that"
+        return Diagnosis("zombie-first-connect", why, (*s.zombies, *s.proof(*failed), s.hop_proof()))
+    return None
+
+
+def join_refused(s: Scene) -> Diagnosis | None:
+    """A living cloud joins again and is refused."""
+    refused = [line for line in s.refused if line.t_ns >= s.struck_ns and not s.fresh_when(line)]
+    if not refused or not s.broken(*CAPTIONS):
+        return None
+    why = "a living cloud joined again and the bridge refused: the session was still there"
+    return Diagnosis("join-refused-existing-session", why, (*s.proof(*refused), s.hop_proof()))
+
+
+def bridge_panic(s: Scene) -> Diagnosis | None:
+    """The bridge ends with a panic on a closed channel."""
+    lines = s.log("bridge", r"send on closed channel")
+    if not lines or not s.broken("alive", *CAPTIONS):
+        return None
+    why = "the bridge panicked on a packet that came after its session was closed"
+    return Diagnosis("bridge-panic-closed-channel", why, s.proof(*lines))
+
+
+def kicked_agent(s: Scene) -> Diagnosis | None:
+    """The agent lost its place in the room."""
+    lines = s.log("bridge", r"Disconnected from LiveKit room", s.struck_ns)
+    if not lines or s.silent_from not in {"bridge-out", "cloud-in", "stt-in"} or not s.broken(*CAPTIONS):
+        return None
+    bridges = {c.component for c in s.history.all(ev.ComponentStarted) if c.component.startswith("bridge")}
+    incident = "agent-kicked-by-other-environment" if len(bridges) > 1 else "kicked-agent-unnoticed"
+    why = "the agent lost its place in the room, and nobody brought it back"
+    return Diagnosis(incident, why, (*s.proof(*lines), s.hop_proof()))
+
+
+def refusal_survived(s: Scene) -> Diagnosis | None:
+    """A join was refused, and captions came back all the same."""
+    resumed = s.verdicts.get("resumes")
+    if not s.refused or resumed is None or resumed.outcome is not Outcome.HOLDS:
+        return None
+    why = "the bridge refused a JoinRoom because a session was there; captions came back all the same"
+    return Diagnosis("join-refused-existing-session", why, s.proof(*s.refused))
