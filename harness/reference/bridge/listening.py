@@ -19,6 +19,7 @@ LEAVE_LIMIT_S: Final = 1.2
 """For leaving all rooms at the end; with the grace below the whole end takes less than 2 s."""
 STOP_GRACE_S: Final = 0.3
 _NEVER_MS: Final = 2**31 - 1
+_FOR_EVER_S: Final = 86_400.0
 
 
 class CannotListen(OSError):
@@ -60,10 +61,14 @@ class Bridge:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Leave all rooms, end all streams, stop listening; takes less than 2 s."""
+        """Refuse new calls, leave all rooms, end all streams with OK, stop listening; takes less than 2 s."""
         self._health.stop()
+        if self._options.defects.has("sigterm-waits"):
+            await self._server.stop(_FOR_EVER_S)  # as a graceful stop of Go's gRPC: until the last stream has ended
+        # At once: a cloud whose stream has ended joins again, and must not find a bridge that is about to go.
+        stopping = asyncio.create_task(self._server.stop(LEAVE_LIMIT_S + STOP_GRACE_S))
         await asyncio.wait({asyncio.create_task(self.sessions.close_all())}, timeout=LEAVE_LIMIT_S)
-        await self._server.stop(STOP_GRACE_S)
+        await stopping
         self._remove_socket()
 
     @property

@@ -18,6 +18,11 @@ def line(text: str) -> None:
     sys.stderr.flush()
 
 
+def panic(reason: str, where: str) -> None:
+    """Write what a Go program writes before it ends by a panic; `where` is the function."""
+    line(f"panic: {reason}\n\ngoroutine 87 [running]:\nmain.{where}(...)")
+
+
 def without_secrets(text: str) -> str:
     """Give the SDK's words without queries of URLs and without tokens: it puts the URL it dialled into its errors."""
     return _JWT.sub("***", _QUERY.sub(r"\1***", text))

@@ -1,7 +1,9 @@
 """One user's place in a room: the queue between LiveKit and the cloud, and what is done when the room is lost."""
 
 import asyncio
+import contextlib
 import math
+import os
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -24,6 +26,13 @@ DEAFENING_GAP_S = 1.0
 """With the defect, so long without a packet; the phone sends one every 100 ms while it talks."""
 CLOSE_LIMIT_S = 2.0
 """Leaving a room that does not answer goes on in the background after this."""
+LATE_PACKET_S = 0.5
+"""With the defect, from closing the queue to leaving the room: what is a race in the real bridge is made sure.
+
+A phone that talks sends a packet every 100 ms.
+"""
+PANIC_EXIT_CODE = 2
+"""How a Go program ends by a panic."""
 
 
 @dataclass
@@ -64,6 +73,7 @@ class Session:
         self._timers = timers
         self._mute = defects.has("mute")
         self._goes_deaf = defects.has("deaf-after-gap")
+        self._panics = defects.has("panic-on-late-packet")
         self._last_packet_s = math.inf  # on the monotonic clock; the first packet ends no gap
         self._room: Room | None = None
         self._ear: _Ear | None = None
@@ -110,11 +120,13 @@ class Session:
             return
         log.line(f"Closing room session for user {self.user_id}")
         self._closed = True
-        self._ear = None
+        ear, self._ear = self._ear, None
         self._wake.set()
         self._queue.clear()
         if self._mender:
             self._mender.cancel()
+        if self._panics and ear and self._room:
+            await ear.late_packet_within(LATE_PACKET_S)
         await self._leave_room()
         self.connected = False
         log.line(f"Closed room session for user {self.user_id}")
@@ -235,6 +247,12 @@ class Session:
         self.last_disconnect_reason = reason
         log.line(f"Disconnected from LiveKit room: {self.room_name} userId={self.user_id} reason={reason}")
 
+    def hear_late_packet(self) -> None:
+        """Take a packet that came after its room was given up: nobody wants it. With the defect, the end of all."""
+        if self._panics and self._closed:
+            log.panic("send on closed channel", "(*RoomSession).handleDataPacket")
+            os._exit(PANIC_EXIT_CODE)
+
     def is_current(self, ear: "_Ear") -> bool:
         """Tell whether an ear belongs to the room held now."""
         return self._ear is ear
@@ -245,10 +263,19 @@ class _Ear:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._late = asyncio.Event()
 
     def packet(self, payload: bytes, sender: str) -> None:
         if self._session.is_current(self):
             self._session.hear_packet(payload, sender)
+        else:
+            self._late.set()
+            self._session.hear_late_packet()
+
+    async def late_packet_within(self, limit_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._late.wait()
 
     def mending(self) -> None:
         if self._session.is_current(self):

@@ -1,7 +1,9 @@
 """All sessions of the bridge, by user id: who may join, who is replaced, who is cleaned up."""
 
 import asyncio
+import os
 from collections.abc import Iterator
+from typing import Final
 from weakref import WeakValueDictionary
 
 from harness.reference.bridge import log
@@ -15,6 +17,19 @@ class JoinRefused(Exception):
     """The user has a session already and this bridge does not replace it."""
 
 
+LEAK_BYTES: Final = 2 * 1024 * 1024
+"""What one join keeps with the defect: no more than one session may cost, so that only the slope tells."""
+
+
+class Leak:
+    """What a join with the defect never gives back: memory, and a file descriptor."""
+
+    def __init__(self) -> None:
+        """Take them; the memory is written to, or it would not be there."""
+        self.memory = bytearray(b"\x01" * LEAK_BYTES)
+        self.descriptor = os.open(os.devnull, os.O_RDONLY)
+
+
 class Sessions:
     """The session map. Joins and leaves of one user take turns, so two at once leave one session."""
 
@@ -26,6 +41,7 @@ class Sessions:
         self._by_user: dict[str, Session] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._closing: set[asyncio.Task[None]] = set()
+        self._leaked: list[Leak] = []
 
     def __len__(self) -> int:
         return len(self._by_user)
@@ -46,6 +62,8 @@ class Sessions:
                 user_id, room_name, target_identity, dial=self._dial, timers=self._timers, defects=self._defects
             )
             await session.join(url, token)
+            if self._defects.has("leak-per-join"):
+                self._leaked.append(Leak())
             self._by_user[user_id] = session
             return session
 
