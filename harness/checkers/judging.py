@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from harness import events as ev
 from harness.checkers.checklist import checklist_of
 from harness.checkers.cleanliness import check_clean
+from harness.checkers.containment import check_contained
 from harness.checkers.diagnosis import diagnose, findings
 from harness.checkers.honesty import check_honest
 from harness.checkers.integrity import check_intact
@@ -18,6 +19,7 @@ from harness.checkers.recovery import recovery_of
 from harness.checkers.resumption import check_resumes, never_steady
 from harness.checkers.specs import alive
 from harness.checkers.story import story_of
+from harness.checkers.timeliness import check_timely
 from harness.checkers.verdict import Judgement, Outcome, Params, Recovery, Verdict
 from harness.events import CheckSpec
 from harness.history import History
@@ -27,6 +29,7 @@ Checker = Callable[[History, Params], Verdict]
 CHECKERS: Mapping[str, Checker] = {
     "resumes": check_resumes, "honest": check_honest, "bounded_loss": check_bounded_loss, "ordered": check_ordered,
     "unique": check_unique, "intact": check_intact, "alive": check_alive, "clean": check_clean,
+    "timely": check_timely, "contained": check_contained,
 }  # fmt: skip
 
 WANT_AUDIO = {"resumes", "honest", "bounded_loss"}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import events as ev
+from harness.checkers.reach import outsiders
 from harness.checkers.verdict import Evidence
 from harness.clock import MS_NS, SECOND_NS
 from harness.frames import Hop
@@ -112,8 +113,10 @@ def impacts(history: History, person: str, in_flight_ns: int = IN_FLIGHT_NS) -> 
     """Return the stretches from a fault until captions flow steadily again for ``person``, merged.
 
     Each begins ``in_flight_ns`` before its fault: what was on its way then is lost to the fault.
-    A person without steady-again events of their own takes everybody's.
+    A person without steady-again events of their own takes everybody's. Whom no fault may touch has no impacts.
     """
+    if person in outsiders(history):
+        return []
     own = [s.moment_ns for s in history.all(ev.SteadyAgain) if s.person == person]
     again = own or [s.moment_ns for s in history.all(ev.SteadyAgain)]
     spans: list[Span] = []
@@ -129,12 +132,17 @@ def impacts(history: History, person: str, in_flight_ns: int = IN_FLIGHT_NS) -> 
 
 def steady_spans(history: History, person: str, in_flight_ns: int = IN_FLIGHT_NS) -> list[Span]:
     """Return the stretches in which the system was steady and owed ``person`` every word (outside the impacts)."""
-    reached = history.first(ev.SteadyReached)
-    again = [s.moment_ns for s in history.all(ev.SteadyAgain) if s.person == person]
-    first_ns = min([*([reached.since_ns] if reached else []), *again], default=None)
+    first_ns = steady_since_ns(history, person)
     if first_ns is None:
         return []
     return subtract(Span(first_ns, talk_end_ns(history)), impacts(history, person, in_flight_ns))
+
+
+def steady_since_ns(history: History, person: str) -> int | None:
+    """Return when the system was first steady (for ``person``, where it is told only after a fault), or None."""
+    reached = history.first(ev.SteadyReached)
+    again = [s.moment_ns for s in history.all(ev.SteadyAgain) if s.person == person]
+    return min([*([reached.since_ns] if reached else []), *again], default=None)
 
 
 def spoken_times(history: History, index: Indices) -> Indices:

@@ -26,6 +26,7 @@ from harness.events.ears import (
     AppSubscribed,
     AppWebhook,
     Caption,
+    Misheard,
     SttClosed,
     SttKeepalive,
     SttOpened,
@@ -124,6 +125,7 @@ __all__ = [
     "LinkRefused",
     "LogLine",
     "MicState",
+    "Misheard",
     "Note",
     "OursExited",
     "PhoneDialFailed",
@@ -163,7 +165,7 @@ AnyEvent = Union[  # noqa: UP007  msgspec reads the union at run time
     StoryRaised, Leftover, RunEnded, Kept, Lag, AddressGone, Note, Damaged, EarDeaf, EarHearing, OursExited,
     PhoneDialing, PhoneDialFailed, PhoneSocketOpen, PhoneSocketClosed, PhoneMessage, RoomDialing, RoomConnected,
     RoomDialFailed, RoomLost, RoomLeft, Talking, MicState, Caption, SttOpened, SttKeepalive, SttClosed, AppWebhook,
-    AppSocketOpen, AppSocketClosed, AppSubscribed, LinkOpened, LinkRefused, LinkClosed,
+    AppSocketOpen, AppSocketClosed, AppSubscribed, Misheard, LinkOpened, LinkRefused, LinkClosed,
 ]  # fmt: skip
 
 _encoder = msgspec.json.Encoder()

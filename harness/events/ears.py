@@ -64,3 +64,16 @@ class AppSubscribed(Event, frozen=True, tag="app-subscribed"):
 
     session: str
     subscriptions: tuple[str, ...]
+
+
+class Misheard(Event, frozen=True, tag="misheard"):
+    """Somebody was heard where another one belongs: a room, an app's session or a recogniser's stream of ``owner``."""
+
+    hop: str
+    owner: str
+    speaker: int
+    """Who was heard there."""
+    first_index: int
+    """The first frame heard (at a text hop: the first frame of the first word)."""
+    count: int
+    """Frames (at a text hop: words) since this was last told."""
