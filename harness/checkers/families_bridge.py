@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from harness import events as ev
 from harness.checkers.scene import CAPTIONS, JOIN_FAILED, Scene
 from harness.checkers.verdict import Diagnosis, Outcome
+
+UNWILLING = re.compile(r"(?i)\bSIGTERM\b|asked to end")
+"""How Alive tells of a component that was asked to end and stayed."""
+GROWING = re.compile(r"(?i)per cycle|a cycle|each cycle|\bslope\b|grew|grows")
+"""How Clean tells of a quantity that rises from cycle to cycle."""
+MANY_JOINS = 4
+"""A leak is a matter of many joins; fewer show a session that was left, not one that is kept each time."""
 
 
 def zombie_first_connect(s: Scene) -> Diagnosis | None:
@@ -41,11 +50,38 @@ def bridge_panic(s: Scene) -> Diagnosis | None:
     return Diagnosis("bridge-panic-closed-channel", why, s.proof(*lines))
 
 
+def bridge_sigterm_hangs(s: Scene) -> Diagnosis | None:
+    """Asked to end with a stream open, the bridge did not."""
+    verdict = s.verdicts.get("alive")
+    if verdict is None or not s.broken("alive"):
+        return None
+    waited = [e for e in verdict.evidence if e.where.startswith("bridge") and UNWILLING.search(e.text)]
+    if not waited:
+        return None
+    why = "the bridge was asked to end while a stream was open, and waited for it instead of ending"
+    return Diagnosis("bridge-sigterm-hangs", why, tuple(waited))
+
+
+def bridge_session_leak(s: Scene) -> Diagnosis | None:
+    """What a bridge holds grows with every join."""
+    verdict = s.verdicts.get("clean")
+    if verdict is None or not s.broken("clean"):
+        return None
+    grown = [e for e in verdict.evidence if e.where.startswith("bridge") and GROWING.search(e.text)]
+    joins = s.log("bridge", r"Successfully joined room")
+    if not grown or len(joins) < MANY_JOINS:
+        return None
+    why = f"what the bridge holds grew with every join ({len(joins)} of them) and was never given back"
+    return Diagnosis("bridge-session-leak", why, (*grown, *s.proof(joins[-1])))
+
+
 def kicked_agent(s: Scene) -> Diagnosis | None:
     """The agent lost its place in the room."""
     lines = s.log("bridge", r"Disconnected from LiveKit room", s.struck_ns)
     if not lines or s.silent_from not in {"bridge-out", "cloud-in", "stt-in"} or not s.broken(*CAPTIONS):
         return None
+    if s.log("bridge", r"Successfully joined room", lines[-1].t_ns):
+        return None  # it came back
     bridges = {c.component for c in s.history.all(ev.ComponentStarted) if c.component.startswith("bridge")}
     incident = "agent-kicked-by-other-environment" if len(bridges) > 1 else "kicked-agent-unnoticed"
     why = "the agent lost its place in the room, and nobody brought it back"

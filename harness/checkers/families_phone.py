@@ -7,12 +7,14 @@ from harness.checkers.scene import CAPTIONS, Scene
 from harness.checkers.timeline import at
 from harness.checkers.verdict import Diagnosis
 
+MIC_MESSAGE = "microphone_state_change"
+
 
 def phone_fails_rejoin(s: Scene) -> Diagnosis | None:
     """The phone's socket works, and it has no room."""
     if s.silent_from not in {"phone-out", "sfu"} or not s.broken(*CAPTIONS):
         return None
-    if s.silent_from == "phone-out" and s.hops["phone-out"].note != "no room":
+    if (s.silent_from == "phone-out" and s.unsent != "no room") or not _was_asked_in(s):
         return None
     failed = [e for e in s.history.all(ev.RoomDialFailed) if e.t_ns >= s.struck_ns]
     lost = [e for e in s.history.all(ev.RoomLost) if e.t_ns >= s.struck_ns]
@@ -24,7 +26,19 @@ def phone_fails_rejoin(s: Scene) -> Diagnosis | None:
 
 def mic_state_lost(s: Scene) -> Diagnosis | None:
     """The microphone stayed off after a reconnect."""
-    if s.silent_from != "phone-out" or s.hops["phone-out"].note != "microphone off" or not s.broken(*CAPTIONS):
+    if s.silent_from != "phone-out" or s.unsent != "microphone off" or not s.broken(*CAPTIONS):
         return None
-    why = "the phone's microphone stayed off: the cloud never switched it on again"
-    return Diagnosis("mic-state-lost-while-away", why, (s.hop_proof(),))
+    told = [m for m in s.history.all(ev.PhoneMessage) if m.type == MIC_MESSAGE and m.t_ns >= s.from_ns]
+    opened = [e for e in s.history.all(ev.PhoneSocketOpen) if e.t_ns >= s.struck_ns]
+    proof = [at(s.history, e.t_ns, e.proc or "phone", "socket open") for e in opened[-1:]]
+    proof += [at(s.history, m.t_ns, m.proc or "phone", f"told: {m.body[:100]}") for m in told[-1:]]
+    said = "" if told else f": no {MIC_MESSAGE} came after its socket was open"
+    why = f"the phone's microphone stayed off, and the cloud never switched it on again{said}"
+    return Diagnosis("mic-state-lost-while-away", why, (*proof, s.hop_proof()))
+
+
+def _was_asked_in(s: Scene) -> bool:
+    """Tell whether the phone's newest socket was acknowledged, so that there was a room for it to go to."""
+    opened = s.history.last(ev.PhoneSocketOpen)
+    acks = [m.t_ns for m in s.history.all(ev.PhoneMessage) if m.type == "connection_ack" and "livekit" in m.body]
+    return opened is not None and any(t_ns >= opened.t_ns for t_ns in acks)

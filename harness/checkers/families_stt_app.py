@@ -4,54 +4,120 @@ from __future__ import annotations
 
 from harness import events as ev
 from harness.checkers.scene import CAPTIONS, Scene
-from harness.checkers.timeline import at
-from harness.checkers.verdict import Diagnosis
+from harness.checkers.timeline import at, fault_windows
+from harness.checkers.verdict import Diagnosis, Evidence
+
+STT_LINK = "cloud->stt"
+STOP = "stop"
+"""A webhook of this kind ends an app, it does not start one."""
 
 
 def stt_not_recreated(s: Scene) -> Diagnosis | None:
     """An STT stream closed and was never opened again."""
-    if not (s.heard("cloud-in") and s.silent("stt-in")) or not s.broken(*CAPTIONS):
+    if not _starving_stt(s):
         return None
-    closed = [e for e in s.history.all(ev.SttClosed) if e.by != "cloud"]
+    closed = [e for e in s.history.all(ev.SttClosed) if e.by != "cloud" and e.t_ns <= s.until_ns]
+    if not closed or any(e.t_ns > closed[-1].t_ns for e in s.history.all(ev.SttOpened)):
+        return None
     proof = [at(s.history, e.t_ns, "stt-in", f"connection {e.conn} closed by {e.by}, {e.code}") for e in closed[-2:]]
-    if not closed:
-        return None
     why = "audio reaches the cloud, but its closed STT stream was never opened again"
     return Diagnosis("stt-close-not-recreated", why, (*proof, s.hop_proof()))
 
 
-def app_deaf(s: Scene) -> Diagnosis | None:
-    """Words leave the STT and never reach the app."""
-    if not (s.heard("stt-out") and s.silent("app-in")) or not s.broken(*CAPTIONS):
+def stt_down_at_subscribe(s: Scene) -> Diagnosis | None:
+    """The STT was away when the app subscribed, and was never asked again."""
+    if not _starving_stt(s):
         return None
-    closed = s.history.all(ev.AppSocketClosed)
-    proof = [at(s.history, e.t_ns, "app-in", f"app socket closed {e.code} {e.reason}".rstrip()) for e in closed[-1:]]
-    called = [w for w in s.history.all(ev.AppWebhook) if closed and w.t_ns > closed[-1].t_ns]
-    why = "words leave the STT and never reach the captions app" + ("" if called else ", which was not called again")
-    return Diagnosis("app-runs-but-deaf", why, (*proof, s.hop_proof()))
+    asked = [e for e in s.history.all(ev.AppSubscribed) if any("transcription" in w for w in e.subscriptions)]
+    if not asked or s.history.all(ev.SttOpened):
+        return None
+    refused = [e for e in s.history.all(ev.LinkRefused) if e.link == STT_LINK]
+    cut = [e for e in s.history.all(ev.LinkClosed) if e.link == STT_LINK]
+    proof = [at(s.history, asked[-1].t_ns, "app-in", f"subscribed to {', '.join(asked[-1].subscriptions)}")]
+    proof += [at(s.history, e.t_ns, STT_LINK, f"refused: {e.reason}") for e in refused[-1:]]
+    proof += [at(s.history, e.t_ns, STT_LINK, f"closed: {e.how}, by the {e.first}") for e in cut[-1:]]
+    why = "the app is subscribed and audio reaches the cloud, but no STT stream was ever opened"
+    return Diagnosis("stt-down-at-subscribe", why, (*proof, s.hop_proof()))
+
+
+def _starving_stt(s: Scene) -> bool:
+    """Tell whether the STT heard nothing though the way to the cloud was in order."""
+    return s.broken(*CAPTIONS) and s.silent("stt-in") and s.heard("cloud-in")
 
 
 def apps_not_restarted(s: Scene) -> Diagnosis | None:
-    """The app lost its socket and was not called again."""
-    if s.silent_from not in {"stt-in", "app-in"} or s.heard("cloud-in") or not s.broken(*CAPTIONS):
+    """The app went down, the phone came back, and the app was not started again."""
+    down = _app_down(s)
+    if down is None or not s.broken(*CAPTIONS):
         return None
-    down = [e for e in s.history.all(ev.EarDeaf) if e.hop == "app-in"]
-    if not down or any(w.t_ns > down[-1].t_ns for w in s.history.all(ev.AppWebhook)):
+    back = [e for e in s.history.all(ev.PhoneSocketOpen) if e.t_ns > down.t_ns]
+    if not back or any(w.t_ns > down.t_ns for w in _calls(s)):
         return None
-    if any(e.hop == "app-in" and e.t_ns > down[-1].t_ns for e in s.history.all(ev.EarHearing)):
+    why = "the captions app had lost its socket, the phone came back, and the cloud never called the app's webhook"
+    proof = (_app_closed(s, down), at(s.history, back[-1].t_ns, back[-1].proc or "phone", "socket open"))
+    return Diagnosis("apps-not-restarted-on-reconnect", why, (*proof, s.hop_proof()))
+
+
+def app_deaf(s: Scene) -> Diagnosis | None:
+    """The app's socket closed and nobody noticed; or words leave the STT and never reach the app."""
+    if not s.broken(*CAPTIONS):
         return None
-    why = "the captions app lost its socket and the cloud never called its webhook again"
-    return Diagnosis("apps-not-restarted-on-reconnect", why, (s.hop_proof(),))
+    down = _app_down(s)
+    if down is not None and not any(w.t_ns > down.t_ns for w in _calls(s)):
+        why = "the captions app's socket closed, and the cloud never called its webhook again"
+        return Diagnosis("app-runs-but-deaf", why, (_app_closed(s, down), s.hop_proof()))
+    if s.heard("stt-out") and s.silent("app-in"):
+        return Diagnosis("app-runs-but-deaf", "words leave the STT and never reach the captions app", (s.hop_proof(),))
+    return None
+
+
+def _app_down(s: Scene) -> ev.AppSocketClosed | ev.EarDeaf | None:
+    """Return how the app's socket ended for good; None while it is open, or when its phone hears captions again."""
+    deaf = [e for e in s.history.all(ev.EarDeaf) if e.hop == "app-in"]
+    closed: list[ev.AppSocketClosed | ev.EarDeaf] = [*s.history.all(ev.AppSocketClosed), *deaf]
+    ended = [e for e in closed if e.t_ns <= s.until_ns]
+    hearing = [e.t_ns for e in s.history.all(ev.EarHearing) if e.hop == "app-in"]
+    opened = max([e.t_ns for e in s.history.all(ev.AppSocketOpen)] + hearing, default=0)
+    last = max((e.t_ns for e in ended), default=0)
+    if last <= opened or s.heard("app-in"):
+        return None
+    return next(e for e in ended if e.t_ns == last)
+
+
+def _app_closed(s: Scene, down: ev.AppSocketClosed | ev.EarDeaf) -> Evidence:
+    text = down.reason if isinstance(down, ev.EarDeaf) else f"app socket closed {down.code} {down.reason}".rstrip()
+    return at(s.history, down.t_ns, "app-in", text)
+
+
+def _calls(s: Scene) -> list[ev.AppWebhook]:
+    return [w for w in s.history.all(ev.AppWebhook) if STOP not in w.type]
 
 
 def keepalive_health(s: Scene) -> Diagnosis | None:
-    """Keepalives without audio, and health said fine."""
-    alive = [k for k in s.history.all(ev.SttKeepalive) if k.t_ns >= s.from_ns]
-    fine = [h for h in s.history.all(ev.HealthRead) if h.t_ns >= s.from_ns and h.answered and h.says_fine]
-    if not s.broken("honest") or not alive or not fine or not s.silent("stt-in"):
+    """No audio for the STT, its stream kept alive, and health said fine."""
+    if not s.broken("honest"):
         return None
-    proof = (
-        at(s.history, alive[0].t_ns, "stt-in", f"{len(alive)} keepalives, no audio"),
-        at(s.history, fine[0].t_ns, fine[0].component, f"health says fine: {fine[0].answer[:120]}"),
-    )
-    return Diagnosis("stt-keepalive-false-health", "the STT got keepalives and no audio while health said fine", proof)
+    for from_ns, until_ns in _troubled(s):
+        fine = [
+            h for h in s.history.all(ev.HealthRead)
+            if from_ns <= h.t_ns <= until_ns and h.component.startswith("cloud") and h.answered and h.says_fine
+        ]  # fmt: skip
+        kept = _stream_kept(s, from_ns, until_ns)
+        if not fine or kept is None or "stt-in" not in s.silent_hops(from_ns, until_ns):
+            continue
+        health = at(s.history, fine[-1].t_ns, fine[-1].component, f"health says fine: {fine[-1].answer[:120]}")
+        why = "the STT got keepalives and no audio while health said fine"
+        return Diagnosis("stt-keepalive-false-health", why, (kept, health))
+    return None
+
+
+def _troubled(s: Scene) -> list[tuple[int, int]]:
+    """Return the stretches in which audio may have been missing: under each fault, and since the anchor."""
+    windows = [(w.landed_ns, w.end_ns) for w in fault_windows(s.history) if w.end_ns is not None]
+    return [*windows, (s.from_ns, s.until_ns)]
+
+
+def _stream_kept(s: Scene, from_ns: int, until_ns: int) -> Evidence | None:
+    """Return a keepalive of a connection in this stretch; None when there was none."""
+    alive = [k for k in s.history.all(ev.SttKeepalive) if from_ns <= k.t_ns <= until_ns]
+    return at(s.history, alive[0].t_ns, "stt-in", f"{len(alive)} keepalives, no audio") if alive else None

@@ -10,11 +10,12 @@ from functools import cached_property
 from harness import events as ev
 from harness.checkers.checklist import refusals, replacements
 from harness.checkers.hearing import Hearing, HopState, hop_states
-from harness.checkers.timeline import anchors, at, fault_windows, of_log
+from harness.checkers.timeline import anchors, at, fault_windows, first_index_after, observed_end_ns, of_log
 from harness.checkers.verdict import Evidence, Outcome, Verdict
+from harness.frames import Flag, Hop
 from harness.history import History
 
-CAPTIONS = ("resumes", "honest", "bounded_loss", "timely")
+CAPTIONS = ("resumes", "honest", "bounded_loss", "timely", "contained")
 """The guarantees that break when captions do not come as they should."""
 JOIN_FAILED = r"JoinRoom returned failure|JoinRoom RPC failed|Failed to start bridge subscriber|Bridge rejoin failed"
 """What a cloud's log says of a join that failed."""
@@ -49,6 +50,11 @@ class Scene:
         return min((w.start_ns for w in fault_windows(self.history)), default=self.history.start_ns)
 
     @cached_property
+    def until_ns(self) -> int:
+        """Until when things are looked at: the end of draining, or of the record."""
+        return observed_end_ns(self.history)
+
+    @cached_property
     def hops(self) -> dict[str, HopState]:
         """What each hop heard since ``from_ns``."""
         return {s.hop: s for s in hop_states(self.history, self.from_ns)}
@@ -72,11 +78,15 @@ class Scene:
         return at(self.history, self.from_ns, "hops", text)
 
     def log(self, component: str, pattern: str, since_ns: int = 0) -> list[ev.LogLine]:
-        """Return the log lines of a component (by the beginning of its name) that match ``pattern``."""
+        """Return the log lines of a component (by the beginning of its name) that match ``pattern``.
+
+        What came once the story was over, and parts were ended by the rig, tells of nothing.
+        """
         found = re.compile(pattern, re.IGNORECASE)
         return [
             line for line in self.history.all(ev.LogLine)
-            if line.component.startswith(component) and line.t_ns >= since_ns and found.search(line.text)
+            if line.component.startswith(component)
+            and since_ns <= line.t_ns <= self.until_ns and found.search(line.text)
         ]  # fmt: skip
 
     def proof(self, *lines: ev.LogLine) -> tuple[Evidence, ...]:
@@ -90,6 +100,25 @@ class Scene:
             at(self.history, g.t_ns, "gate", f"{g.user}: {g.outcome} {g.detail}".rstrip())
             for g in self.history.all(ev.Gate) if g.outcome == "zombie"
         )  # fmt: skip
+
+    @cached_property
+    def unsent(self) -> str:
+        """Why most of what was spoken since ``from_ns`` never left the phone: no room, microphone off, or empty."""
+        said = self.history.at_hop(Hop.PHONE_OUT)
+        flags = said[said["index"] >= first_index_after(self.history, self.from_ns)]["flags"]
+        for flag, words in ((Flag.NO_ROOM, "no room"), (Flag.MIC_OFF, "microphone off")):
+            if len(flags) and int(((flags & int(flag)) != 0).sum()) * 2 > len(flags):
+                return words
+        return ""
+
+    def last_log(self, component: str, pattern: str) -> ev.LogLine | None:
+        """Return the last log line since the first fault that matches, if any."""
+        return next(reversed(self.log(component, pattern, self.struck_ns)), None)
+
+    def silent_hops(self, from_ns: int, until_ns: int) -> set[str]:
+        """Return the hops that were silent, observed and with their ears open, between two moments."""
+        states = hop_states(self.history, from_ns, until_ns=until_ns)
+        return {s.hop for s in states if s.state is Hearing.SILENT}
 
     @cached_property
     def refused(self) -> list[ev.LogLine]:
