@@ -1,6 +1,6 @@
 """No fault at all: the control run. If captions do not flow here, no other result counts."""
 
-from harness import alive, bounded_loss, clean, honest, intact, ordered, resumes, scenario, unique
+from harness import always, bounded_loss, honest, resumes, scenario, timely
 
 
 @scenario("baseline", baseline=True)
@@ -12,6 +12,6 @@ async def test_captions_flow_when_nothing_is_hurt(rig):
         await r.recovered(alice.flow, within_s=r.budget.resumes_s, watch_on=False)
         await r.steady(alice.flow)
     r.check(
-        resumes(within_s=r.budget.resumes_s), honest(), bounded_loss(steady_ms=0, impact_ms=0), ordered, unique, intact,
-        alive, clean,
+        resumes(within_s=r.budget.resumes_s), honest(), bounded_loss(steady_ms=0, impact_ms=0),
+        timely(lag_s=r.budget.lag_s), *always,
     )  # fmt: skip

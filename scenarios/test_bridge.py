@@ -1,6 +1,6 @@
 """What the bridge was left with before anybody came."""
 
-from harness import PlantSession, alive, bounded_loss, clean, honest, intact, ordered, resumes, scenario, unique
+from harness import PlantSession, always, bounded_loss, honest, resumes, scenario, timely
 
 
 @scenario("zombie-on-first-connection", checklist=True)
@@ -18,5 +18,5 @@ async def test_captions_flow_on_a_first_connection_that_meets_a_zombie(rig):
         await r.recovered(alice.flow, within_s=r.budget.resumes_s, anchor="ack")
     r.check(
         resumes(within_s=r.budget.resumes_s), honest(), bounded_loss(steady_ms=0, impact_ms=r.budget.resumes_s * 1000),
-        ordered, unique, intact, alive, clean,
+        timely(lag_s=r.budget.lag_s), *always,
     )  # fmt: skip

@@ -5,20 +5,7 @@ from itertools import groupby
 
 import pytest
 
-from harness import (
-    Inconclusive,
-    NetDisconnect,
-    NetDrop,
-    alive,
-    bounded_loss,
-    clean,
-    honest,
-    intact,
-    ordered,
-    resumes,
-    scenario,
-    unique,
-)
+from harness import Inconclusive, NetDisconnect, NetDrop, always, bounded_loss, honest, resumes, scenario, timely
 from harness.errors import FaultNotSupported
 from harness.events import ContainerEvent, Healed, Injected
 from harness.history import History
@@ -40,7 +27,7 @@ async def test_captions_come_back_when_the_bridges_network_does(rig, way):
         await r.recovered(alice.flow, within_s=r.budget.resumes_s, anchor="heal")
     r.check(
         resumes(within_s=r.budget.resumes_s), honest(), bounded_loss(steady_ms=0, impact_ms=r.budget.resumes_s * 1000),
-        ordered, unique, intact, alive, clean,
+        timely(lag_s=r.budget.lag_s), *always,
     )  # fmt: skip
 
 

@@ -1,18 +1,6 @@
 """The phone goes away and comes back inside the grace: the incident itself."""
 
-from harness import (
-    SocketClosed,
-    SocketDropped,
-    alive,
-    bounded_loss,
-    clean,
-    honest,
-    intact,
-    ordered,
-    resumes,
-    scenario,
-    unique,
-)
+from harness import SocketClosed, SocketDropped, always, bounded_loss, honest, resumes, scenario, timely
 
 AWAY = {
     f"{how}-{seconds}s": (fault, seconds)
@@ -41,5 +29,5 @@ async def test_captions_go_on_after_a_reconnect_within_the_grace(rig, away):
     r.check(
         resumes(within_s=r.budget.resumes_s), honest(),
         bounded_loss(steady_ms=0, impact_ms=(r.scaled(seconds) + r.budget.resumes_s) * 1000),
-        ordered, unique, intact, alive, clean,
+        timely(lag_s=r.budget.lag_s), *always,
     )  # fmt: skip
