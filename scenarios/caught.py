@@ -1,0 +1,41 @@
+"""Which scenario catches which defects, by which guarantees exactly, and what is named as the cause: the one table.
+
+The self-test plays each row once; ``proof/plan.toml`` says how often they are proven, and where.
+"""
+
+REFUSE = "bridge:refuse-existing-session"
+KEEP = "bridge:keep-session-on-stream-error"
+HIDE = "cloud:ack-hides-audio-failure"
+BLIND = "cloud:no-getstatus"
+NO_LEAVE = "cloud:rejoin-without-leave"
+MUTE = "bridge:mute"
+ZOMBIE, REFUSED = "zombie-first-connect", "join-refused-existing-session"
+SILENT = {"Resumes", "Bounded loss"}
+"""What breaks when captions never come back, though somebody was told."""
+
+CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
+    ("force-quit-restart-cloud[vanish]", [REFUSE], SILENT, ZOMBIE),
+    ("force-quit-restart-cloud[kill]", [REFUSE], set(), None),
+    ("force-quit-restart-cloud[restart]", [REFUSE], set(), None),
+    ("force-quit-restart-cloud[vanish]", [REFUSE, KEEP], SILENT, ZOMBIE),
+    ("force-quit-restart-cloud[kill]", [REFUSE, KEEP], SILENT, ZOMBIE),
+    ("force-quit-restart-cloud[restart]", [REFUSE, KEEP], SILENT, ZOMBIE),
+    ("force-quit-restart-cloud[vanish]", [REFUSE, HIDE], SILENT | {"Honest"}, ZOMBIE),
+    ("force-quit-restart-cloud[kill]", [REFUSE, KEEP, HIDE], SILENT | {"Honest"}, ZOMBIE),
+    ("force-quit-restart-cloud[restart]", [REFUSE, KEEP, HIDE], SILENT | {"Honest"}, ZOMBIE),
+    ("kill-cloud[vanish]", [REFUSE], SILENT, ZOMBIE),
+    ("kill-cloud[kill]", [REFUSE], set(), None),
+    ("kill-cloud[restart]", [REFUSE], set(), None),
+    ("kill-cloud[kill]", [REFUSE, KEEP], SILENT, ZOMBIE),
+    ("kill-cloud[restart]", [REFUSE, KEEP], SILENT, ZOMBIE),
+    ("zombie-on-first-connection", [REFUSE], SILENT, ZOMBIE),
+    ("reconnect-within-grace[1001-2s]", [REFUSE, NO_LEAVE], SILENT, REFUSED),
+    ("reconnect-within-grace[1001-6s]", [REFUSE, NO_LEAVE], SILENT, REFUSED),
+    ("reconnect-within-grace[1001-14s]", [REFUSE, NO_LEAVE], SILENT, REFUSED),
+    ("reconnect-within-grace[1006-2s]", [REFUSE, NO_LEAVE], SILENT, REFUSED),
+    ("reconnect-within-grace[1006-6s]", [REFUSE, NO_LEAVE], SILENT, REFUSED),
+    ("reconnect-within-grace[1006-14s]", [REFUSE, NO_LEAVE, BLIND], SILENT, REFUSED),
+    ("reconnect-within-grace[1006-2s]", [BLIND], set(), "getstatus-missing"),
+    ("baseline", [MUTE], {"Resumes"}, "silent-audio-gap"),
+]
+"""Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""
