@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     )
     from harness.errors import FaultDidNotLand, GuaranteeBroken, Inconclusive
     from harness.faults import (
+        AppCrash,
+        Asleep,
+        Cut,
         Down,
         Fault,
+        Flapping,
         ForceQuit,
         Kill,
         Landed,
@@ -28,20 +32,24 @@ if TYPE_CHECKING:
         NetDrop,
         Pause,
         PlantSession,
+        Refuse,
         Restart,
+        SecondSocket,
         SocketClosed,
         SocketDropped,
         Terminate,
+        Together,
         Vanish,
     )
     from harness.rig import Rig
     from harness.story import scenario
 
 __all__ = [
-    "Down", "Fault", "FaultDidNotLand", "ForceQuit", "GuaranteeBroken", "Inconclusive", "Kill", "Landed",
-    "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Restart", "Rig", "SocketClosed", "SocketDropped", "Terminate",
-    "Vanish", "alive", "always", "bounded_loss", "clean", "contained", "honest", "intact", "ordered", "resumes",
-    "scenario", "timely", "unique",
+    "AppCrash", "Asleep", "Cut", "Down", "Fault", "FaultDidNotLand", "Flapping", "ForceQuit", "GuaranteeBroken",
+    "Inconclusive", "Kill", "Landed", "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Refuse", "Restart", "Rig",
+    "SecondSocket", "SessionEnded", "SocketClosed", "SocketDropped", "Terminate", "Together", "Vanish", "alive",
+    "always", "bounded_loss", "clean", "contained", "honest", "intact", "ordered", "resumes", "scenario", "timely",
+    "unique",
 ]  # fmt: skip
 
 _HOMES = {
@@ -60,8 +68,12 @@ _HOMES = {
     ),
     "harness.errors": ("FaultDidNotLand", "GuaranteeBroken", "Inconclusive"),
     "harness.faults": (
+        "AppCrash",
+        "Asleep",
+        "Cut",
         "Down",
         "Fault",
+        "Flapping",
         "ForceQuit",
         "Kill",
         "Landed",
@@ -69,10 +81,13 @@ _HOMES = {
         "NetDrop",
         "Pause",
         "PlantSession",
+        "Refuse",
         "Restart",
+        "SecondSocket",
         "SocketClosed",
         "SocketDropped",
         "Terminate",
+        "Together",
         "Vanish",
     ),
     "harness.rig": ("Rig",),

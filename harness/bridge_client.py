@@ -19,7 +19,11 @@ OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
 
 
 class BridgeRefused(HarnessError):
-    """The bridge answered JoinRoom with success = false."""
+    """The bridge answered JoinRoom or LeaveRoom with success = false, or not at all."""
+
+
+class BridgeGone(BridgeRefused):
+    """The connection broke before the bridge had answered."""
 
 
 @dataclass(frozen=True)
@@ -58,25 +62,44 @@ async def join_room(address: str, *, user: str, room: str, token: str, livekit_u
     """Send JoinRoom as a cloud would and go away after the answer; return the participant id.
 
     Raises:
+        BridgeGone: the connection broke before the answer.
         BridgeRefused: the bridge answered success = false, or not at all.
     """
     request = bridge_pb2.JoinRoomRequest(
         user_id=user, room_name=room, token=token, livekit_url=livekit_url, target_identity=user
     )
+    return str((await _change(address, "JoinRoom", request, within_s)).participant_id)
+
+
+async def leave_room(address: str, *, user: str, within_s: float = 10) -> None:
+    """Send LeaveRoom for a user, as a cloud of before might.
+
+    Raises:
+        BridgeGone: the connection broke before the answer.
+        BridgeRefused: the bridge answered success = false (no such session), or not at all.
+    """
+    request = bridge_pb2.LeaveRoomRequest(user_id=user, reason="User disconnected")
+    await _change(address, "LeaveRoom", request, within_s)
+
+
+async def _change(address: str, method: str, request: Any, within_s: float) -> Any:
     async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
         try:
-            reply = await _call(channel, "JoinRoom", request, within_s)
+            reply = await _call(channel, method, request, within_s)
         except grpc.aio.AioRpcError as error:
-            raise BridgeRefused(f"the bridge did not answer JoinRoom: {error.code().name} {error.details()}") from error
+            kind = BridgeGone if error.code() is grpc.StatusCode.UNAVAILABLE else BridgeRefused
+            text = f"the bridge did not answer {method}: {error.code().name} {error.details()}"
+            raise kind(text) from error
     if not reply.success:
-        raise BridgeRefused(f"the bridge refused JoinRoom: {reply.error}")
-    return str(reply.participant_id)
+        raise BridgeRefused(f"the bridge refused {method}: {reply.error}")
+    return reply
 
 
 _REPLIES: dict[str, Any] = {
     "HealthCheck": bridge_pb2.HealthCheckResponse,
     "GetStatus": bridge_pb2.BridgeStatusResponse,
     "JoinRoom": bridge_pb2.JoinRoomResponse,
+    "LeaveRoom": bridge_pb2.LeaveRoomResponse,
 }
 
 

@@ -1,4 +1,4 @@
-"""Alive: no component ends by itself once it was ready, and none logs an alarm line."""
+"""Alive: no component ends by itself once it was ready or stays when asked to end; none logs an alarm line."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ def check_alive(history: History, _params: Params) -> Verdict:
         at(history, e.t_ns, e.component, f"{e.component} {e.exit_text}, and nothing of ours ended it")
         for e in history.all(ev.ComponentExited)
         if not e.by_us and not e.machine and was_ready(history, e)
+    ]
+    exits += [
+        at(
+            history,
+            e.t_ns,
+            e.component,
+            f"{e.component} was asked to end (SIGTERM) and was still there {e.within_s:g} s later",
+        )
+        for e in history.all(ev.ComponentIgnoredTerm)
     ]
     alarms = _alarms(history)
     if exits or alarms:

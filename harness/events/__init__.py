@@ -38,6 +38,7 @@ from harness.events.links import (
 )
 from harness.events.phone import (
     MicState,
+    OldSocketClosed,
     PhoneDialFailed,
     PhoneDialing,
     PhoneMessage,
@@ -55,6 +56,7 @@ from harness.events.rig import (
     BridgeRead,
     CheckSpec,
     ComponentExited,
+    ComponentIgnoredTerm,
     ComponentReady,
     ComponentStarted,
     Connected,
@@ -99,6 +101,7 @@ __all__ = [
     "Caption",
     "CheckSpec",
     "ComponentExited",
+    "ComponentIgnoredTerm",
     "ComponentReady",
     "ComponentStarted",
     "Connected",
@@ -127,6 +130,7 @@ __all__ = [
     "MicState",
     "Misheard",
     "Note",
+    "OldSocketClosed",
     "OursExited",
     "PhoneDialFailed",
     "PhoneDialing",
@@ -159,13 +163,14 @@ __all__ = [
 ]  # fmt: skip
 
 AnyEvent = Union[  # noqa: UP007  msgspec reads the union at run time
-    RunStarted, Tested, ComponentStarted, ComponentReady, ComponentExited, ContainerEvent, StackReady, LogLine, Step,
-    DeclaredWait, SteadyReached, SteadyFailed, Injecting, Injected, Healing, Healed, FaultFailed, Gate, Anchor,
-    SteadyAgain, RecoveryMissed, HealthRead, BridgeRead, RoomRead, Connected, StoppedTalking, Drained, Declared,
-    StoryRaised, Leftover, RunEnded, Kept, Lag, AddressGone, Note, Damaged, EarDeaf, EarHearing, OursExited,
-    PhoneDialing, PhoneDialFailed, PhoneSocketOpen, PhoneSocketClosed, PhoneMessage, RoomDialing, RoomConnected,
-    RoomDialFailed, RoomLost, RoomLeft, Talking, MicState, Caption, SttOpened, SttKeepalive, SttClosed, AppWebhook,
-    AppSocketOpen, AppSocketClosed, AppSubscribed, Misheard, LinkOpened, LinkRefused, LinkClosed,
+    RunStarted, Tested, ComponentStarted, ComponentReady, ComponentExited, ComponentIgnoredTerm, ContainerEvent,
+    StackReady, LogLine, Step, DeclaredWait, SteadyReached, SteadyFailed, Injecting, Injected, Healing, Healed,
+    FaultFailed, Gate, Anchor, SteadyAgain, RecoveryMissed, HealthRead, BridgeRead, RoomRead, Connected,
+    StoppedTalking, Drained, Declared, StoryRaised, Leftover, RunEnded, Kept, Lag, AddressGone, Note, Damaged, EarDeaf,
+    EarHearing, OursExited, PhoneDialing, PhoneDialFailed, PhoneSocketOpen, PhoneSocketClosed, OldSocketClosed,
+    PhoneMessage, RoomDialing, RoomConnected, RoomDialFailed, RoomLost, RoomLeft, Talking, MicState, Caption,
+    SttOpened, SttKeepalive, SttClosed, AppWebhook, AppSocketOpen, AppSocketClosed, AppSubscribed, Misheard,
+    LinkOpened, LinkRefused, LinkClosed,
 ]  # fmt: skip
 
 _encoder = msgspec.json.Encoder()

@@ -64,6 +64,14 @@ class ComponentExited(Event, frozen=True, tag="component-exited"):
     machine: bool = False
 
 
+class ComponentIgnoredTerm(Event, frozen=True, tag="component-ignored-term"):
+    """A fault asked a component to end, and it had to be ended by force: it was still there after ``within_s``."""
+
+    component: str
+    identity: str
+    within_s: float
+
+
 class ContainerEvent(Event, frozen=True, tag="container-event"):
     """What the Docker engine itself told of a container: start, die, kill, oom, pause, restart, disconnect, ..."""
 

@@ -5,12 +5,15 @@ Held faults are entered with ``async with r.fault(...)``, one-shot faults (and h
 """
 
 from harness.faults.base import Fault, Landed, Scene
-from harness.faults.network import NetDisconnect, NetDrop
-from harness.faults.phone import ForceQuit, SocketClosed, SocketDropped
+from harness.faults.ears import AppCrash
+from harness.faults.network import Cut, NetDisconnect, NetDrop, Refuse
+from harness.faults.phone import Asleep, Flapping, ForceQuit, SecondSocket, SocketClosed, SocketDropped
 from harness.faults.process import Down, Kill, Pause, Restart, Terminate, Vanish
-from harness.faults.session import PlantSession
+from harness.faults.session import PlantSession, SessionEnded
+from harness.faults.together import Together
 
 __all__ = [
-    "Down", "Fault", "ForceQuit", "Kill", "Landed", "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Restart",
-    "Scene", "SocketClosed", "SocketDropped", "Terminate", "Vanish",
+    "AppCrash", "Asleep", "Cut", "Down", "Fault", "Flapping", "ForceQuit", "Kill", "Landed", "NetDisconnect",
+    "NetDrop", "Pause", "PlantSession", "Refuse", "Restart", "Scene", "SecondSocket", "SessionEnded", "SocketClosed",
+    "SocketDropped", "Terminate", "Together", "Vanish",
 ]  # fmt: skip

@@ -56,6 +56,15 @@ class Scene(Protocol):
     def links_of(self, component: str) -> tuple[str, ...]:
         """Return the links that the component dials or is the target of."""
 
+    def why_no_link(self, link: str) -> str | None:
+        """Return why there is no such link here, or None."""
+
+    def why_no_ear(self, ear: str) -> str | None:
+        """Return why this ear of ours ("stt", "app") cannot be hurt here, or None."""
+
+    async def ask_ears(self, verb: str, **fields: Any) -> Any:
+        """Ask the process of our ears."""
+
     async def take_down(
         self, component: str, end: Callable[[Running], Awaitable[str]], *, fronts_first: bool = False
     ) -> str:
@@ -72,6 +81,9 @@ class Scene(Protocol):
 
     async def plant_session(self, person: str) -> str:
         """Leave a session of this person in the bridge, as a cloud that died in between would; return proof."""
+
+    async def end_session(self, person: str, call: str) -> str:
+        """End this person's live session in the bridge by LeaveRoom or JoinRoom; return proof."""
 
     def person(self, name: str) -> PhoneHandle:
         """Return the phone of this person."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from harness.clock import now_ns
@@ -14,9 +14,9 @@ GONE_WITHIN_S = 5.0
 """How long a politely stopped component has before SIGKILL, as ``docker stop`` does with its own grace."""
 
 
-async def _kill(running: Running, signal: str) -> str:
+async def _kill(running: Running, signal: str, gone_within_s: float) -> str:
     if signal == "TERM":
-        return await cast("Stoppable", running).stop(GONE_WITHIN_S)
+        return await cast("Stoppable", running).stop(gone_within_s)
     return await cast("Killable", running).kill(signal)
 
 
@@ -62,7 +62,9 @@ class Down(ComponentFault):
     """The component is dead while the fault is held; healing starts it again."""
 
     signal: str = "KILL"
-    """KILL, or TERM: asked first, killed when it does not end within 5 s."""
+    """KILL, or TERM: asked first, killed when it does not end in time."""
+    gone_within_s: float = field(default=GONE_WITHIN_S, kw_only=True, repr=False)
+    """Until it is killed that was asked to end: Alive is broken then."""
 
     heals = True
 
@@ -72,7 +74,9 @@ class Down(ComponentFault):
 
     async def inject(self, scene: Scene) -> Landed:
         """End it; the proof is how it exited."""
-        return Landed(await scene.take_down(self.component, lambda running: _kill(running, self.signal)))
+        return Landed(
+            await scene.take_down(self.component, lambda running: _kill(running, self.signal, self.gone_within_s))
+        )
 
     async def heal(self, scene: Scene) -> str:
         """Start it again; the proof is a new identity that is ready. A cloud passes the zombie gate first."""

@@ -1,8 +1,9 @@
-"""Faults of sessions: what somebody else left behind."""
+"""Faults of sessions: what somebody else left behind, or ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.errors import FaultDidNotLand
 from harness.faults.base import Landed, Scene
@@ -37,6 +38,40 @@ class PlantSession:
         proof = await scene.plant_session(self.person)
         await scene.gate(promised=True)
         return Landed(proof)
+
+    async def heal(self, scene: Scene) -> str:
+        """Nothing to undo: the system has to cope with it."""
+        raise FaultDidNotLand(f"{self} has no heal ({scene})")
+
+
+@dataclass(frozen=True)
+class SessionEnded:
+    """Somebody else ends this person's live session in the bridge, in mid-sentence, and goes away.
+
+    ``LeaveRoom`` is what a client of before sends that is late; ``JoinRoom`` replaces the session by one that nobody
+    listens to. The session's audio stream ends well, and its cloud has to come back for the audio by itself.
+    """
+
+    person: str
+    by: Literal["LeaveRoom", "JoinRoom"] = "LeaveRoom"
+
+    heals = False
+
+    @property
+    def target(self) -> str:
+        return self.person
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return (self.person,)  # a bridge holds many sessions: whatever else suffers is harm
+
+    def missing(self, scene: Scene) -> str | None:
+        """There must be a bridge that has the session."""
+        return None if scene.has("bridge") else "this system has no bridge"
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Send the call; the proof is the answer, or that the bridge ended on it."""
+        return Landed(await scene.end_session(self.person, self.by))
 
     async def heal(self, scene: Scene) -> str:
         """Nothing to undo: the system has to cope with it."""

@@ -23,7 +23,7 @@ class Injector:
         self.landed_ns = 0
         """When the last fault had landed: a socket that opened before, while it was landing, anchors nothing."""
         self.healed_ns = 0
-        """When the last fault was healed."""
+        """When the last fault was over: healed, or landed when there is nothing to heal."""
         self._numbers = 0
 
     async def inject(self, fault: Fault, scene: Scene) -> int:
@@ -44,6 +44,10 @@ class Injector:
         )
         landed = await self._proven(number, fault, fault.inject(scene))
         self.landed_ns = now_ns()
+        if not fault.heals:
+            self.healed_ns = self.landed_ns  # it is over when it has landed
+        if not fault.heals:
+            self.healed_ns = self.landed_ns
         self.recorder.emit(ev.Injected(number=number, fault=str(fault), proof=landed.proof, stops=landed.stops))
         return number
 

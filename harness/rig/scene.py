@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness import events as ev
-from harness.bridge_client import BridgeRefused, BridgeStatus, join_room, read_status
+from harness.bridge_client import BridgeStatus, read_status
 from harness.errors import FaultDidNotLand, NotReached
 from harness.history import Recorder
 from harness.links import Links
+from harness.rig import foreign_calls
 from harness.rig.people import Person
 from harness.rig.stack import Stack
 from harness.runtimes import Choosy, Running
@@ -72,6 +74,19 @@ class RigScene:
     def links_of(self, component: str) -> tuple[str, ...]:
         """Return the links that touch the component."""
         return self.stack.links_of(component)
+
+    def why_no_link(self, link: str) -> str | None:
+        """Return why there is no such link here, or None."""
+        known = self.stack.fronts
+        return None if link in known else f"the system {self.stack.system.name} has no link {link}: {', '.join(known)}"
+
+    def why_no_ear(self, ear: str) -> str | None:
+        """Return why this ear of ours cannot be hurt here, or None."""
+        return None if ear in self.stack.system.ears else f"the system {self.stack.system.name} has no {ear} of ours"
+
+    async def ask_ears(self, verb: str, **fields: Any) -> Any:
+        """Ask the process of our ears."""
+        return await self.stack.ears.ask(verb, **fields)
 
     async def take_down(
         self, component: str, end: Callable[[Running], Awaitable[str]], *, fronts_first: bool = False
@@ -140,19 +155,18 @@ class RigScene:
         Raises:
             FaultDidNotLand: the bridge refused.
         """
-        user = self.people[person].user_id if person in self.people else f"{person}@example.com"
-        room = self.stack.system.room_of(user)
-        host, port = self.stack.address("bridge", "grpc")
-        front = self.stack.fronts["bridge->livekit"]
-        token = self.stack.keys.agent_token(user, room)
-        try:
-            participant = await join_room(
-                f"{host}:{port}", user=user, room=room, token=token, livekit_url=f"ws://{front[0]}:{front[1]}"
-            )
-        except BridgeRefused as error:
-            raise FaultDidNotLand(str(error)) from error
-        self.stack.planted.append(user)
-        return f"JoinRoom of {user} answered, participant {participant}; no LeaveRoom was sent"
+        return await foreign_calls.plant(self.stack, self._user(person))
+
+    async def end_session(self, person: str, call: str) -> str:
+        """End this person's live session in the bridge by LeaveRoom or JoinRoom; return proof.
+
+        Raises:
+            FaultDidNotLand: there was no such session, or the bridge lives and did not answer.
+        """
+        return await foreign_calls.end_session(self.stack, self._user(person), call)
+
+    def _user(self, person: str) -> str:
+        return self.people[person].user_id if person in self.people else f"{person}@example.com"
 
 
 def _zombies(status: BridgeStatus, users: list[str]) -> bool:

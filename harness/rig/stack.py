@@ -27,7 +27,7 @@ from harness.redact import know_secret
 from harness.rig import spawning
 from harness.rig.spawning import ANY_ADDRESS
 from harness.rooms import RoomKeys
-from harness.runtimes import Killable, Running, Stoppable
+from harness.runtimes import Askable, Killable, Running, Stoppable
 from harness.runtimes.commands import Commands
 from harness.settings import scratch_dir
 from harness.system import Address, Component, System, made_secrets
@@ -306,6 +306,10 @@ class Stack:
             await self._close_fronts(component)
         if running.alive():
             raise FaultDidNotLand(f"{component} ({running.identity}) still lives after: {proof}")
+        if isinstance(running, Askable) and running.ignored_term_s is not None:
+            self.recorder.emit(
+                ev.ComponentIgnoredTerm(component=component, identity=running.identity, within_s=running.ignored_term_s)
+            )
         return proof
 
     async def _close_fronts(self, component: str) -> None:

@@ -12,6 +12,7 @@ from harness.errors import MachineError
 from harness.history import Recorder
 from harness.runtimes import process
 from harness.runtimes.capabilities import (
+    Askable,
     Choosy,
     Detachable,
     Droppable,
@@ -27,8 +28,8 @@ from harness.runtimes.readiness import ready
 from harness.system import Component, Resolved
 
 __all__ = [
-    "Choosy", "Detachable", "Droppable", "Killable", "Loggable", "Pausable", "Restartable", "Running", "Stoppable",
-    "ready", "start",
+    "Askable", "Choosy", "Detachable", "Droppable", "Killable", "Loggable", "Pausable", "Restartable", "Running",
+    "Stoppable", "ready", "start",
 ]  # fmt: skip
 
 

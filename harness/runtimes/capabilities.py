@@ -68,6 +68,14 @@ class Stoppable(Protocol):
 
 
 @runtime_checkable
+class Askable(Stoppable, Protocol):
+    """It can tell whether it ended when it was asked to."""
+
+    ignored_term_s: float | None
+    """How long it had not ended when force was needed; None while it never was."""
+
+
+@runtime_checkable
 class Restartable(Protocol):
     """Whoever runs it can restart it in one go, as ``docker restart`` and ``pm2 restart`` do."""
 

@@ -40,6 +40,7 @@ class ProcessRunning(LoggedPart):
         """Take over a process just spawned; ``marked`` is in the environment of its whole tree."""
         self.component = component
         self.by_us = self.by_machine = False
+        self.ignored_term_s: float | None = None
         self._process, self._log, self._marked, self._facts = process, log, marked, facts
         self._gone = False
         self._watch: asyncio.Task[None] | None = None
@@ -92,7 +93,7 @@ class ProcessRunning(LoggedPart):
             for member in found.values():
                 send(member, signals.SIGCONT)
             if await self._end(signals.SIGTERM, found, within_s) is None:
-                ignored = f" after it ignored SIGTERM for {within_s:g} s"
+                self.ignored_term_s, ignored = within_s, f" after it ignored SIGTERM for {within_s:g} s"
                 if await self._end(signals.SIGKILL, self._members(), IGNORED_AFTER_S) is None:
                     raise ComponentError(self.component.name, "it lives on after SIGKILL", log=str(self.log_path))
         await self._finish()

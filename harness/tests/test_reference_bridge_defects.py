@@ -12,6 +12,8 @@ from harness.reference.bridge import session
 from harness.reference.bridge.sessions import LEAK_BYTES
 from harness.tests.made_up_livekit import USER, FakeLiveKit, attached, soon, talking
 
+NULL = Path(os.devnull).stat().st_rdev
+
 
 @pytest.fixture
 async def livekit():
@@ -91,6 +93,6 @@ async def test_with_the_defect_each_join_keeps_memory_and_a_descriptor(livekit):
                 await cloud.leave()
             leaked = cloud.bridge.sessions._leaked
             assert [len(leak.memory) for leak in leaked] == [LEAK_BYTES] * kept
-            assert [os.fstat(leak.descriptor).st_rdev for leak in leaked] == [Path(os.devnull).stat().st_rdev] * kept
+            assert [os.fstat(leak.descriptor).st_rdev for leak in leaked] == [NULL] * kept
             for leak in leaked:
                 os.close(leak.descriptor)

@@ -65,6 +65,7 @@ class ContainerRunning(LoggedPart):
         """Take over a container just started (its attributes are fresh), at its fixed ``address`` in ``network``."""
         self.component = component
         self.by_us = self.by_machine = False
+        self.ignored_term_s: float | None = None
         self._network, self._address = network, address
         self._dropping: list[packets.Protocol] = []
         self._container, self._log, self._facts, self._call = container, log, facts, call
@@ -134,6 +135,7 @@ class ContainerRunning(LoggedPart):
             ) from None
         text = await self.wait_exit()
         was_killed = self._ended.result().status == KILLED
+        self.ignored_term_s = patience_s if was_killed else None
         return f"container {self.identity} {text}" + (f" after {patience_s} s to end by itself" if was_killed else "")
 
     async def restart(self) -> str:

@@ -1,0 +1,60 @@
+"""Calls to the bridge that its own cloud did not make: a session planted before it comes, or ended behind its back."""
+
+from __future__ import annotations
+
+from harness.bridge_client import BridgeGone, BridgeRefused, join_room, leave_room
+from harness.errors import FaultDidNotLand
+from harness.rig.stack import Stack
+from harness.waiting import within
+
+DIES_WITHIN_S = 2.0
+"""How soon a bridge is known to be dead that broke a call by ending."""
+
+
+async def plant(stack: Stack, user: str) -> str:
+    """Leave a session of this user in the bridge, as a cloud that died in between would; return proof.
+
+    Raises:
+        FaultDidNotLand: the bridge refused, or gave no answer.
+    """
+    try:
+        participant = await _join(stack, user)
+    except BridgeRefused as error:
+        raise FaultDidNotLand(str(error)) from error
+    stack.planted.append(user)
+    return f"JoinRoom of {user} answered, participant {participant}; no LeaveRoom was sent"
+
+
+async def end_session(stack: Stack, user: str, call: str) -> str:
+    """End a live session by LeaveRoom, or by a JoinRoom that replaces it; return proof.
+
+    A bridge that ends on the call took it, too: that is a way to answer, and not ours to forgive.
+
+    Raises:
+        FaultDidNotLand: there was no such session, or the bridge lives and did not answer.
+    """
+    bridge = stack.live["bridge"]
+    try:
+        if call == "JoinRoom":
+            return f"JoinRoom of {user} replaced the session, participant {await _join(stack, user)}"
+        host, port = stack.address("bridge", "grpc")
+        await leave_room(f"{host}:{port}", user=user)
+    except BridgeGone as gone:
+        try:
+            how = await within(bridge.wait_exit(), DIES_WITHIN_S)
+        except TimeoutError:
+            raise FaultDidNotLand(str(gone)) from gone
+        return f"{call} of {user} was sent, and the bridge {how} on it"
+    except BridgeRefused as error:
+        raise FaultDidNotLand(str(error)) from error
+    return f"LeaveRoom of {user} answered: the session is closed"
+
+
+async def _join(stack: Stack, user: str) -> str:
+    room = stack.system.room_of(user)
+    host, port = stack.address("bridge", "grpc")
+    front = stack.fronts["bridge->livekit"]
+    token = stack.keys.agent_token(user, room)
+    return await join_room(
+        f"{host}:{port}", user=user, room=room, token=token, livekit_url=f"ws://{front[0]}:{front[1]}"
+    )
