@@ -21,7 +21,7 @@ from harness.clock import SECOND_NS, now_ns, seconds_between
 from harness.errors import MachineError
 from harness.prove.built import filled_in, without_places
 from harness.prove.lines import append, lines_of
-from harness.prove.plan import Case
+from harness.prove.plan import AIORTC, Case
 from harness.prove.tree import tree_hash
 
 FIRST_GUESS_S = 45.0
@@ -138,6 +138,7 @@ class Prover:
             sys.executable, "-m", "harness", "run", case.scenario, "--json", "--runs", str(runs), "--seed", str(seed),
             "--system", case.system, *(word for defect in case.defects for word in ("--defect", defect)),
             *(word for change in case.sets for word in ("--set", filled_in(change, self.built))),
+            *([] if case.engine == AIORTC else ["--engine", case.engine]),
             cwd=self.root, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE, start_new_session=True, preexec_fn=dies_with(os.getpid()),
         )  # fmt: skip
@@ -177,8 +178,8 @@ def verdict_line(case: Case, tree: str, at: str, wall_s: float, code: int, out: 
     recovery = facts.get("recovery", {})
     line = {
         "tree": tree, "at": at, "scenario": case.scenario, "defects": list(case.defects),
-        "system": case.system, "sets": list(case.sets), "under_load": case.under_load, "seed": facts.get("seed"),
-        "expected": case.outcome, "outcome": outcome,
+        "system": case.system, "engine": case.engine, "sets": list(case.sets), "under_load": case.under_load,
+        "seed": facts.get("seed"), "expected": case.outcome, "outcome": outcome,
         "broken": list(broken), "diagnosis": diagnosis, "as_expected": case.as_expected(outcome, broken, diagnosis),
         "exit": code, "wall_s": round(wall_s, 2), "recovery_s": recovery.get("anchor_to_recovered_s"),
         "outage_s": recovery.get("outage_s"), "run": facts.get("run"),

@@ -14,7 +14,7 @@ from harness.prove import built, running
 from harness.prove.__main__ import wanted
 from harness.prove.built import build_what_is_named, filled_in, without_places
 from harness.prove.lines import append, lines_of
-from harness.prove.plan import Case, every_scenario, read_plan
+from harness.prove.plan import Case, every_caught, every_scenario, read_plan
 from harness.prove.running import Prover, busy_loops, deadline_ns, verdict_line
 from harness.prove.tables import long_table, short_table
 from harness.prove.tree import tree_hash
@@ -69,14 +69,20 @@ def test_the_plan_of_the_project_wants_every_scenario_on_every_system_that_can_p
     defect = by_slug["force-quit-restart-cloud-vanish--refuse-existing-session"]
     assert (defect.outcome, defect.diagnosis, defect.times) == ("BROKEN", "zombie-first-connect", 20)
     assert by_slug["force-quit-restart-cloud-vanish--under-load"].under_load
+    assert by_slug["baseline--livekit-engine"].on == "reference with the livekit engine"
     assert by_slug["baseline--mute--containers"].broken == ("Resumes",)
+    assert {(s, tuple(d)) for s, d, *_ in every_caught()} <= {
+        (case.scenario, case.defects) for case in by_slug.values() if case.on == "reference" and case.times >= 3
+    }
     assert {case.scenario for case in by_slug.values()} <= set(every_scenario())  # in full: a bare name is one variant
-    assert sum(case.times for case in by_slug.values()) <= 330
+    # About 20 s each: a ceiling, so that nobody's row makes the proof longer than a night without being asked.
+    assert sum(case.times for case in by_slug.values()) <= 2000
 
 
 def plan(tmp_path, text):
     (tmp_path / "plan.toml").write_text(text)
-    return read_plan(tmp_path / "plan.toml", every=lambda: ("a", "b[x]"))
+    caught = [("a", ["cloud:x"], {"Resumes", "Honest"}, "sfu-down-at-join"), ("b[x]", ["cloud:x"], set(), "seen")]
+    return read_plan(tmp_path / "plan.toml", every=lambda: ("a", "b[x]"), caught=lambda: caught)
 
 
 ROW = '[[case]]\nscenario = "*"\nsystem = ["reference", "containers"]\noutcome = "HOLDS"\ntimes = 2\n'
@@ -87,6 +93,22 @@ def test_a_row_stands_for_each_scenario_on_each_system(tmp_path):
     assert [case.slug for case in plan(tmp_path, ROW + 'without = ["b"]\n')] == ["a", "a--containers"]
     sets = ROW + 'sets = ["bridge.process={gobridge}"]\n'
     assert plan(tmp_path, sets)[-1].slug == "b-x--containers--bridge-process-gobridge"
+
+
+def test_a_row_stands_for_the_whole_table_of_the_self_test(tmp_path):
+    caught, holds = plan(tmp_path, '[[case]]\ncaught = "*"\ntimes = 3\n')
+    assert (caught.slug, caught.outcome, caught.times) == ("a--x", "BROKEN", 3)
+    assert (caught.broken, caught.diagnosis) == (("Honest", "Resumes"), "sfu-down-at-join")
+    assert (holds.slug, holds.outcome, holds.broken, holds.diagnosis) == ("b-x--x", "HOLDS", (), "")
+    with pytest.raises(MachineError, match="what is caught says"):
+        plan(tmp_path, '[[case]]\ncaught = "*"\ntimes = 3\noutcome = "HOLDS"\n')
+
+
+def test_a_row_stands_for_each_engine(tmp_path):
+    cases = plan(tmp_path, ROW + 'engine = ["aiortc", "livekit"]\n')
+    assert [case.slug for case in cases[:4]] == ["a", "b-x", "a--livekit-engine", "b-x--livekit-engine"]
+    assert cases[-1].on == "containers with the livekit engine"
+    assert plan(tmp_path, ROW + 'without = ["b[x]"]\n')[-1].slug == "a--containers"
 
 
 def test_of_two_rows_with_the_same_case_the_higher_number_counts(tmp_path):
@@ -342,8 +364,12 @@ async def test_a_case_says_which_system_is_run_and_how_it_is_changed(tmp_path, m
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
     prover = Prover(tmp_path, tmp_path / "proof", "t1", 1, lambda _: None)
     prover.built = {"gobridge": "/cache/gobridge"}
-    case = Case("baseline", "HOLDS", 1, system="containers", sets=("bridge.process={gobridge}",))
+    await prover._run(FIXED, tmp_path, 0)
+    assert "--engine" not in words
+    words.clear()
+    case = Case("baseline", "HOLDS", 1, system="containers", sets=("bridge.process={gobridge}",), engine="livekit")
     await prover._run(case, tmp_path, 0)
+    assert words[words.index("--engine") + 1] == "livekit"
     assert words[words.index("--system") + 1] == "containers"
     assert words[words.index("--set") + 1] == "bridge.process=/cache/gobridge"
     line = verdict_line(case, "t1", "now", 1.0, 0, said("HOLDS"), "")
