@@ -11,6 +11,7 @@ from harness.control import Child, run_child
 from harness.ears.app import CaptionsApp
 from harness.ears.app_session import RETRY_S, AppSetup
 from harness.ears.hearing import Hearing
+from harness.ears.owners import Owners
 from harness.ears.stt import IDLE_S, SttStandIn
 from harness.errors import SettingsError
 from harness.redact import know_secret
@@ -34,6 +35,7 @@ class Ears:
         self.app: CaptionsApp | None = None
         self.rooms: dict[str, RoomListener] = {}
         self.hearing = Hearing(self.recorder, "sfu")
+        self.owners = Owners(self.recorder)
         self._sdk: asyncio.Future[Any] | None = None
 
     async def handle(self, request: Request) -> Any:
@@ -61,7 +63,9 @@ class Ears:
         """Open the STT stand-in (``idle_s``: how long it waits for audio or keepalive); answered when it listens."""
         _once(self.stt, "stt")
         idle_s = float(request.get("idle_s", IDLE_S))
-        self.stt = SttStandIn(self.recorder, interim=bool(request.get("interim", True)), idle_s=idle_s)
+        self.stt = SttStandIn(
+            self.recorder, interim=bool(request.get("interim", True)), idle_s=idle_s, owners=self.owners
+        )
         return {"port": await self.stt.open(str(request["host"]), int(request["port"]))}
 
     async def verb_app(self, request: Request) -> dict[str, int]:
@@ -80,18 +84,24 @@ class Ears:
             display=bool(request.get("display", True)),
             retry_s=tuple(request.get("retry_s", RETRY_S)),
         )
-        self.app = CaptionsApp(self.recorder, setup)
+        self.app = CaptionsApp(self.recorder, setup, self.owners)
         return {"port": await self.app.open(str(request["host"]), int(request["port"]))}
 
     async def verb_listen(self, request: Request) -> dict[str, float]:
-        """Join the hidden listener to a room; answered when it is really in."""
-        room, token = str(request["room"]), str(request["token"])
+        """Join the hidden listener to a room; answered when it is really in.
+
+        ``user`` and ``speaker`` say whose room it is, and with what voice that user speaks on the phone that comes.
+        """
+        room, token, user = str(request["room"]), str(request["token"]), str(request.get("user", ""))
+        if user:
+            self.owners.tell(user, int(request["speaker"]))
         know_secret(token)
         begun_ns = now_ns()
         if room in self.rooms:
             await self.rooms.pop(room).stop("joining anew")
         sdk = await self._load_sdk()
-        listener = sdk.RoomListener(self.recorder, self.hearing, room, str(request["url"]), token)
+        url = str(request["url"])
+        listener = sdk.RoomListener(self.recorder, self.hearing, room, url, token, self.owners, user)
         self.rooms[room] = listener
         try:
             await listener.start(float(request.get("join_within_s", LISTEN_WITHIN_S)))
@@ -123,6 +133,11 @@ class Ears:
     async def verb_app_drop(self, request: Request) -> int:
         """Lose every socket of the captions app; it reconnects as the SDK does."""
         return _needed(self.app, "app").drop(abort=bool(request.get("abort", True)))
+
+    async def verb_app_crash(self, request: Request) -> int:
+        """Lose every socket of the captions app and forget its sessions: only its webhook brings them back."""
+        del request
+        return _needed(self.app, "app").crash()
 
     async def verb_state(self, request: Request) -> dict[str, Any]:
         """Return what is open and who hears."""

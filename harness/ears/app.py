@@ -10,6 +10,7 @@ from aiohttp import web
 
 from harness.ears.app_session import AppSession, AppSetup
 from harness.ears.hearing import Hearing
+from harness.ears.owners import Owners
 from harness.errors import MachineError
 from harness.events import AppWebhook, Note
 from harness.history import Recorder
@@ -19,10 +20,11 @@ from harness.redact import know_secret
 class CaptionsApp:
     """A web app that subscribes to captions and raw audio of every user it is started for."""
 
-    def __init__(self, recorder: Recorder, setup: AppSetup) -> None:
+    def __init__(self, recorder: Recorder, setup: AppSetup, owners: Owners | None = None) -> None:
         """Prepare it; ``open`` listens."""
         know_secret(setup.api_key, setup.jwt_secret)
         self.recorder, self.setup = recorder, setup
+        self.owners = owners or Owners(recorder)
         self.hearing = Hearing(recorder, "cloud-in", "app-in")
         self.port = 0
         self._runner: web.AppRunner | None = None
@@ -61,6 +63,10 @@ class CaptionsApp:
     def drop(self, *, abort: bool) -> int:
         """Lose the sockets of all sessions and return how many were open; they reconnect as the SDK does."""
         return sum(session.drop(abort=abort) for session in self._sessions)
+
+    def crash(self) -> int:
+        """Forget every session, as a process that dies and is started anew does; return how many sockets were open."""
+        return sum(session.crash() for session in self._sessions)
 
     def state(self) -> dict[str, Any]:
         """Return which sessions are acknowledged and which are known."""

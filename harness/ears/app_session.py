@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import CloseCode
 
 from harness.ears.hearing import PcmEar
+from harness.ears.owners import Owners
 from harness.events import AppSocketClosed, AppSocketOpen, AppSubscribed, Caption, Note
 from harness.frames import Hop
 from harness.history import Recorder
@@ -56,6 +57,10 @@ class _End:
 class Owner(Protocol):
     """Whom a session tells how it fares."""
 
+    @property
+    def owners(self) -> Owners:
+        """Who may be heard where."""
+
     def acknowledged(self, session: AppSession) -> None:
         """Take note that the cloud acknowledged its socket."""
 
@@ -74,12 +79,13 @@ class AppSession:
         self._ws: ClientConnection | None = None
         self._closing: asyncio.Task[None] | None = None
         self._retired = False
+        self._crashed = False
         self.acknowledged = False
 
     async def run(self) -> None:
         """Keep the socket as the SDK does, until it is closed for good."""
         tries = 0
-        while not self._retired:
+        while not (self._retired or self._crashed):
             end = await self._once()
             if self._retired:
                 return
@@ -88,7 +94,7 @@ class AppSession:
                 reason = f"the socket closed with {end.code} {end.reason}".rstrip()
                 wanted = end.code == CloseCode.NORMAL_CLOSURE and end.reason in ENDED_ON_PURPOSE
                 self._owner.lost(self, reason, wanted=wanted)
-            if end.code in NO_RETRY_CODES or tries >= len(self.setup.retry_s):
+            if self._crashed or end.code in NO_RETRY_CODES or tries >= len(self.setup.retry_s):
                 return
             tries += 1
             await pause(self.setup.retry_s[tries - 1], why="the app SDK waits before it reconnects")
@@ -111,17 +117,24 @@ class AppSession:
             self._closing = asyncio.create_task(self._ws.close(CloseCode.INTERNAL_ERROR))
         return True
 
+    def crash(self) -> bool:
+        """Lose the socket with a reset, as a process that dies does, and never dial again. False: none was open."""
+        self._crashed = True
+        if self._dial is not None:
+            self._dial.cancel()
+        return self.drop(abort=True)
+
     async def _once(self) -> _End:
         """Dial, and hear until the socket ends."""
         self.acknowledged = False
-        ear = PcmEar(self._recorder, Hop.CLOUD_IN)
+        ear = PcmEar(self._recorder, Hop.CLOUD_IN, self._owner.owners.stream(Hop.CLOUD_IN, self.user))
         try:
             self._dial = asyncio.create_task(self._connect(), name=f"dial of {self.session}")
             self._ws = ws = await self._dial
         except asyncio.CancelledError:
-            if not self._retired or _cancelled_from_outside():
+            if not (self._retired or self._crashed) or _cancelled_from_outside():
                 raise
-            return _End(CloseCode.NORMAL_CLOSURE, "retired while dialing", acknowledged=False)
+            return _End(CloseCode.NORMAL_CLOSURE, "given up while dialing", acknowledged=False)
         except (OSError, InvalidHandshake, ConnectionClosed) as error:  # TimeoutError is an OSError
             self._recorder.emit(Note(text=f"captions app {self.session}: dialing the cloud failed: {error}"))
             return _End(CloseCode.ABNORMAL_CLOSURE, str(error), acknowledged=False)
@@ -201,6 +214,7 @@ class AppSession:
             words.setdefault(speaker, []).append(word)
         for speaker, named in (words or {0: []}).items():
             self._recorder.emit(Caption(hop="app-in", speaker=speaker, words=tuple(named), final=final, text=text))
+            self._owner.owners.words("app-in", self.user, speaker, named)
         if self.setup.display:
             layout = {"layoutType": "text_wall", "text": text}
             await self._send(ws, {"type": "display_event", "view": "main", "layout": layout})

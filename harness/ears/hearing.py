@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,9 +31,9 @@ class _Tally:
 class PcmEar:
     """One PCM stream at one hop: decodes it and records its frames before anybody does anything with them."""
 
-    def __init__(self, recorder: Recorder, hop: Hop) -> None:
-        """Begin a stream; each connection is a stream of its own."""
-        self._recorder, self._hop, self._decoder = recorder, hop, Decoder()
+    def __init__(self, recorder: Recorder, hop: Hop, along: Callable[[Heard], None] | None = None) -> None:
+        """Begin a stream; each connection is a stream of its own. ``along`` listens along with it."""
+        self._recorder, self._hop, self._decoder, self._along = recorder, hop, Decoder(), along
         self._tallies: dict[str, _Tally] = {}
         self._last_index = -1
 
@@ -52,6 +53,8 @@ class PcmEar:
             flags = (heard.damage << _FLAG_SHIFT).astype(np.uint8)
             self._recorder.frames(self._hop, heard.speaker, heard.index, flags)
             self._last_index = int(heard.index[-1])
+            if self._along is not None:
+                self._along(heard)
             if heard.damage.any():
                 for what, bit in _KINDS:
                     damaged = np.flatnonzero(heard.damage & int(bit))

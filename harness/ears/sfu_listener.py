@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final
 
 from livekit import rtc
 
 from harness.clock import now_ns, seconds_between
 from harness.ears.hearing import Hearing, PcmEar
+from harness.ears.owners import Owners
 from harness.errors import NotReached
 from harness.events import Note
 from harness.frames import Hop
 from harness.history import Recorder
 from harness.redact import mask
+from harness.speech import Heard
 from harness.waiting import NotYet, pause, until
 
 RETRY_S: Final = 0.25
@@ -29,10 +32,17 @@ LEAVE_WITHIN_S: Final = 1.0
 class RoomListener:
     """The ear in one room; comes back by itself after each loss, with a room object of its own each time."""
 
-    def __init__(self, recorder: Recorder, hearing: Hearing, room: str, url: str, token: str) -> None:
-        """Describe it; ``start`` joins. The token is hidden, may not publish, and outlives the run."""
+    def __init__(
+        self, recorder: Recorder, hearing: Hearing, room: str, url: str, token: str, owners: Owners | None = None,
+        user: str = "",
+    ) -> None:  # fmt: skip
+        """Describe it; ``start`` joins. The token is hidden, may not publish, and outlives the run.
+
+        The room is ``user``'s; "" when nobody told.
+        """
         self._recorder, self._hearing, self.room, self._url, self._token = recorder, hearing, room, url, token
         self._ears: dict[str, PcmEar] = {}
+        self._owners, self._user = owners or Owners(recorder), user
         self._task: asyncio.Task[None] | None = None
         self._partings: set[asyncio.Task[None]] = set()
         self._connected = False
@@ -132,8 +142,11 @@ class RoomListener:
         ear = self._ears.get(identity)
         if ear is None:
             unknown = self._ears.pop("", None)
-            ear = self._ears[identity] = unknown or PcmEar(self._recorder, Hop.SFU)
+            ear = self._ears[identity] = unknown or PcmEar(self._recorder, Hop.SFU, self._along())
         return ear
+
+    def _along(self) -> Callable[[Heard], None] | None:
+        return self._owners.stream(Hop.SFU, self._user) if self._user else None
 
     def _finish_ears(self) -> None:
         for ear in self._ears.values():

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from harness.ears.hearing import PcmEar
+from harness.ears.owners import Owners
 from harness.ears.transcribe import BYTES_PER_MS, Spoken, Transcriber
 from harness.errors import MachineError
 from harness.events import Caption, Note, SttClosed, SttKeepalive, SttOpened
@@ -41,9 +42,12 @@ class SttError(Exception):
 class SttStandIn:
     """A WebSocket server that hears what the cloud sends to speech recognition and answers with tokens."""
 
-    def __init__(self, recorder: Recorder, *, interim: bool = True, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self, recorder: Recorder, *, interim: bool = True, idle_s: float = IDLE_S, owners: Owners | None = None
+    ) -> None:
         """Prepare it; ``open`` listens. With ``interim`` False only whole utterances are answered."""
         self.recorder, self.interim, self.idle_s = recorder, interim, idle_s
+        self.owners = owners or Owners(recorder)
         self._server: Server | None = None
         self._numbers = itertools.count(1)
         self._open: dict[int, ServerConnection] = {}
@@ -141,7 +145,7 @@ class _Stream:
 
     def __init__(self, owner: SttStandIn, ws: ServerConnection, number: int) -> None:
         self.owner, self.ws, self.number = owner, ws, number
-        self.ear = PcmEar(owner.recorder, Hop.STT_IN)
+        self.ear = PcmEar(owner.recorder, Hop.STT_IN, owner.owners.stream(Hop.STT_IN))
         self.transcriber = Transcriber()
         self.audio_bytes = 0
         self.final_ms = 0

@@ -30,6 +30,7 @@ from harness.faults import Fault
 from harness.history import Recorder
 from harness.janitor import Janitor
 from harness.rig import reads
+from harness.rig.anchors import anchored
 from harness.rig.budgets import Budgets
 from harness.rig.hygiene import Baseline
 from harness.rig.injector import Injector
@@ -266,18 +267,21 @@ class Rig:
 
     # -- people ------------------------------------------------------------------------------------------------------
 
-    async def phone(self, name: str, **behaviour: Any) -> Person:
-        """Give a person glasses and a phone, and open the app; ``behaviour`` are :class:`PhoneSettings` fields."""
+    async def phone(self, name: str, *, user: str | None = None, **behaviour: Any) -> Person:
+        """Give a person glasses and a phone, and open the app; ``behaviour`` are :class:`PhoneSettings` fields.
+
+        ``user``: whose account it is, when this is another phone of somebody who has one.
+        """
         person = Person(
-            name, f"{name}@example.com", self.booth, self.live,
+            name, f"{user or name}@example.com", self.booth, self.live,
             PhoneSettings(**behaviour, defects=self.system.defects_of("phone")),
         )  # fmt: skip
         self.people[name] = person
         room = self.system.room_of(person.user_id)
         host, port = self.stack.address("livekit", "signal")
-        token = self.stack.keys.listener_token(room, name)
+        ear = {"user": person.user_id, "speaker": person.speaker, "token": self.stack.keys.listener_token(room, name)}
         listening = asyncio.create_task(
-            self.stack.ears.ask("listen", room=room, url=f"ws://{host}:{port}", token=token, within_s=15)
+            self.stack.ears.ask("listen", room=room, url=f"ws://{host}:{port}", **ear, within_s=15)
         )
         self.step(f"{name} opens the app")
         await asyncio.gather(person.opens_the_app(), listening)
@@ -343,20 +347,12 @@ class Rig:
 
         Once they flow, watch on for a steady window: what comes back must not die again.
 
-        ``anchor`` is ``socket open`` (the phone's) or ``ack``, looked for after the last fault was injected; or
-        ``heal``, the end of the last fault, where the phone's socket is not touched.
+        ``anchor`` is one of :func:`harness.rig.anchors.anchored`.
         """
         person = self.people[flow.person]
         patience_s = within_s + 2 * self.budget.retry_s
         try:
-            if anchor == "heal":
-                moment_ns = self._injector.healed_ns
-            elif anchor == "ack":
-                moment_ns = await person.moment(
-                    ev.PhoneMessage, self._injector.landed_ns, within_s=patience_s, type_="connection_ack"
-                )
-            else:
-                moment_ns = await person.moment(ev.PhoneSocketOpen, self._injector.landed_ns, within_s=patience_s)
+            anchor, moment_ns = await anchored(anchor, person, self._injector, patience_s)
             self.recorder.emit(ev.Anchor(person=flow.person, name=anchor, moment_ns=moment_ns))
             left_s = within_s - seconds_between(moment_ns, now_ns())
             await until(lambda: flow.heard_after(self.live, moment_ns), what="a caption", within_s=max(0.1, left_s))
