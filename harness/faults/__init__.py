@@ -13,7 +13,7 @@ from harness.faults.session import PlantSession, SessionEnded
 from harness.faults.together import Together
 
 __all__ = [
-    "AppCrash", "Asleep", "Cut", "Down", "Fault", "Flapping", "ForceQuit", "Kill", "Landed", "NetDisconnect",
-    "NetDrop", "Pause", "PlantSession", "Refuse", "Restart", "Scene", "SecondSocket", "SessionEnded", "SocketClosed",
+    "AppCrash", "Asleep", "Cut", "Down", "Fault", "Flapping", "ForceQuit", "Kill", "Landed", "NetDisconnect", "NetDrop",
+    "Pause", "PlantSession", "Refuse", "Restart", "Scene", "SecondSocket", "SessionEnded", "SocketClosed",
     "SocketDropped", "Terminate", "Together", "Vanish",
 ]  # fmt: skip
