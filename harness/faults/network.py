@@ -1,13 +1,94 @@
-"""Faults of a component's own network, where it runs: packets dropped by rules, the network taken away."""
+"""Faults of the network: a link's connections cut or refused; a component's packets dropped, its network taken away."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from harness.errors import FaultNotSupported
+from harness.errors import FaultDidNotLand, FaultNotSupported
 from harness.faults.base import ComponentFault, Landed, Scene
 from harness.runtimes import Detachable, Droppable
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Every connection of this link is reset, at both its ends; new ones are taken as ever."""
+
+    link: str
+
+    heals = False
+
+    @property
+    def target(self) -> str:
+        return self.link
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return (self.link,)
+
+    def missing(self, scene: Scene) -> str | None:
+        """There must be such a link."""
+        return scene.why_no_link(self.link)
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Reset; the proof is how many connections were."""
+        cut = await scene.links.reset(self.link)
+        if not cut:
+            raise FaultDidNotLand(f"{self.link} had no connection to cut")
+        return Landed(f"{self.link}: {cut} connections reset")
+
+    async def heal(self, scene: Scene) -> str:
+        """Nothing to undo: whoever wants a connection dials."""
+        raise FaultDidNotLand(f"{self} has no heal ({scene})")
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Refuse:
+    """While held, the connections of these links are reset and whoever dials is refused, as by a dead port."""
+
+    links: tuple[str, ...]
+
+    heals = True
+
+    def __init__(self, *links: str) -> None:
+        """Name at least one link."""
+        if not links:
+            raise ValueError("Refuse: expected the name of a link, seen none")
+        object.__setattr__(self, "links", links)
+
+    def __repr__(self) -> str:
+        return f"Refuse({', '.join(map(repr, self.links))})"
+
+    @property
+    def target(self) -> str:
+        return ", ".join(self.links)
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return self.links
+
+    def missing(self, scene: Scene) -> str | None:
+        """There must be such links."""
+        return next((why for link in self.links if (why := scene.why_no_link(link)) is not None), None)
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Close the fronts, then reset; the proof is that nobody listens, and how many connections were reset."""
+        told = []
+        for link in self.links:
+            await scene.links.close_front(link)
+            cut = await scene.links.reset(link)
+            if (await scene.links.state(link)).listening:
+                raise FaultDidNotLand(f"the front of {link} listens though it was closed")
+            told.append(f"{link}: nobody listens, {cut} connections reset")
+        return Landed("; ".join(told))
+
+    async def heal(self, scene: Scene) -> str:
+        """Open the fronts; the proof is that they listen."""
+        for link in self.links:
+            await scene.links.open_front(link)
+            if not (await scene.links.state(link)).listening:
+                raise FaultDidNotLand(f"the front of {link} does not listen again")
+        return f"{self.target}: listening again"
 
 
 @dataclass(frozen=True)

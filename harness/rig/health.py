@@ -16,7 +16,7 @@ ANSWER_WITHIN_S = 1.0
 
 
 def says_fine(status: int, body: str) -> bool:
-    """Return whether a health answer claims that all is well: 200, status ok, no user without audio."""
+    """Return whether a health answer claims that all is well: 200, status ok, nobody without audio or words."""
     if status != 200:
         return False
     try:
@@ -25,8 +25,8 @@ def says_fine(status: int, body: str) -> bool:
         return True
     if not isinstance(answer, dict):
         return True
-    audio = answer.get("audio")
-    unavailable = audio.get("unavailable", 0) if isinstance(audio, dict) else 0
+    parts = [answer.get(part) for part in ("audio", "transcription")]
+    unavailable = any(part.get("unavailable", 0) for part in parts if isinstance(part, dict))
     return answer.get("status", "ok") == "ok" and not unavailable
 
 

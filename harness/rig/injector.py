@@ -46,8 +46,6 @@ class Injector:
         self.landed_ns = now_ns()
         if not fault.heals:
             self.healed_ns = self.landed_ns  # it is over when it has landed
-        if not fault.heals:
-            self.healed_ns = self.landed_ns
         self.recorder.emit(ev.Injected(number=number, fault=str(fault), proof=landed.proof, stops=landed.stops))
         return number
 

@@ -11,7 +11,7 @@ from harness.reference.cloud.listening import bind
 from harness.reference.cloud.log import Log
 from harness.reference.cloud.settings import read_settings
 from harness.reference.cloud.soniox import Utterance
-from harness.reference.cloud.stt import retry_delay_s
+from harness.reference.cloud.stt_retry import retry_delay_s
 from harness.reference.cloud.subscriptions import read_subscriptions, required_data, transcriptions
 from harness.reference.cloud.timers import Timers, parse_timers
 

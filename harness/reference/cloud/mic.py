@@ -52,6 +52,15 @@ class Microphone:
         elif self._on and self._hold is None:
             self._hold = self._loop.call_later(self._timers.mic_hold_s, self._release)
 
+    def phone_returned(self, *, silently: bool = False) -> None:
+        """Tell a phone that reconnected how things stand: it may be a new process, or have missed a change.
+
+        The keepalive counts anew from here, as there was nobody to hear it. `silently` (a defect) tells nothing.
+        """
+        if not silently:
+            self._tell()
+        self._repeat()
+
     def heard(self) -> None:
         """Note that audio came; with the microphone off the phone is told to be silent, now and then."""
         if self._on or self._loop.time() - self._silenced_s < self._timers.unauthorized_audio_s:

@@ -67,7 +67,9 @@ class Routes:
 
     async def _health(self, _request: web.Request) -> web.Response:
         sessions = list(self._cloud.sessions())
-        seen = [session.audio_status.seen for session in sessions if session.audio_status.mic_on]
+        speaking = [session for session in sessions if session.audio_status.mic_on]
+        seen = [session.audio_status.seen for session in speaking]
+        written = [session.stt.available for session in speaking if session.stt.wanted]
         return web.json_response(
             {
                 "status": "ok",
@@ -75,6 +77,8 @@ class Routes:
                 "sessions": {"activeCount": len(sessions)},
                 "uptime": round(time.monotonic() - self._began_s, 3),
                 "audio": {"available": seen.count("available"), "unavailable": seen.count("unavailable")},
+                # The phone is not told: the contract has no message for an STT that is away.
+                "transcription": {"available": written.count(True), "unavailable": written.count(False)},
             }
         )
 

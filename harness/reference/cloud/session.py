@@ -43,9 +43,10 @@ class UserSession:
         self.stt = SttManager(ctx, user_id, self.apps.relay_transcript)
         audio_log = ctx.log.of(userId=user_id, service="AudioManager")
         listeners = (self._heard, self.apps.relay_audio, self.stt.feed)
+        swapped = ctx.settings.swap_endian or ctx.defects.has("swap-endian")
         self.phone_audio = AudioManager(audio_log, listeners)
-        self.bridge_audio = AudioManager(audio_log, listeners, swap_endian=ctx.settings.swap_endian)
-        self.livekit = LiveKitManager(ctx, user_id, self.bridge_audio.receive, self.audio_status.failed, after)
+        self.bridge_audio = AudioManager(audio_log, listeners, swap_endian=swapped)
+        self.livekit = LiveKitManager(ctx, user_id, self.bridge_audio.receive, self.audio_status, after)
 
     def send(self, message: Message) -> None:
         """Send to the newest phone socket; without one the message is lost, as in the real cloud."""
@@ -81,6 +82,11 @@ class UserSession:
         self.send({**acknowledgement, "timestamp": iso_now()})
         if self.phone is not None:
             self.audio_status.phone_acknowledged()
+        if reconnection:
+            self.mic.phone_returned(silently=self._ctx.defects.has("no-mic-resync"))
+            if not self._ctx.defects.has("no-app-restart"):
+                # After the ACK and beside it: an app that does not answer must not keep the phone waiting.
+                self._ctx.background.spawn(self._start_running_apps(), f"apps of {self.user_id}")
 
     def handle(self, message: Message) -> None:
         """Take one text message of the phone."""
@@ -110,6 +116,10 @@ class UserSession:
 
     async def _start_apps(self) -> None:
         await self.apps.start(self._ctx.settings.dashboard)
+        await self._start_running_apps()
+
+    async def _start_running_apps(self) -> None:
+        """Start what should run and has no socket."""
         for package_name in self._ctx.users.running_apps(self.user_id):
             await self.apps.start(package_name)
 

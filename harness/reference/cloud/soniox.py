@@ -78,6 +78,10 @@ class Ended:
 
     code: int | None
     reason: str
+    close_code: int | None = None
+    """Of a plain close; 1000 is one that was asked for."""
+    answered: bool = False
+    """Whether the provider ever said something on it."""
 
 
 class SonioxStream:
@@ -96,6 +100,8 @@ class SonioxStream:
         self._audio = Outbox(CHUNKS_BUFFERED)
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._closing = False
+        self.ready = False
+        """Whether it may be believed that words come of what is fed."""
         self.last_audio_s = asyncio.get_running_loop().time()
         """Loop time of the newest audio fed."""
 
@@ -116,6 +122,9 @@ class SonioxStream:
                 socket = await self._ctx.http.ws_connect(
                     self._ctx.settings.stt_endpoint, max_msg_size=0, compress=0, autoping=True
                 )
+        except aiohttp.WSServerHandshakeError as refusal:
+            code = refusal.status if 400 <= refusal.status < 500 else 0
+            return Ended(code, f"refused: HTTP {refusal.status}")
         except (aiohttp.ClientError, OSError, TimeoutError) as problem:
             return Ended(0, f"cannot connect: {type(problem).__name__}")
         self._socket = socket
@@ -126,6 +135,7 @@ class SonioxStream:
                     await socket.send_str(json.dumps(self._configuration()))
                 return await self._listen(socket)
             finally:
+                self.ready = False
                 for task in side:
                     task.cancel()
                 await asyncio.gather(*side, return_exceptions=True)
@@ -156,6 +166,7 @@ class SonioxStream:
     async def _send(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         # The provider never says "ready"; the real cloud waits this long and then believes it.
         await asyncio.sleep(self._ctx.timers.stt_ready_s)
+        self.ready = True
         self._log.debug("STT stream ready")
         self._audio.limit = CHUNKS_QUEUED
         await self._audio.drain_into(socket)
@@ -167,12 +178,14 @@ class SonioxStream:
                 await socket.send_str(json.dumps({"type": "keepalive"}))
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> Ended:
+        answered = False
         async for frame in socket:
             if frame.type is not aiohttp.WSMsgType.TEXT:
                 continue
             answer = read_message(frame.data)
             if answer is None:
                 continue
+            answered = True
             code = answer.get("error_code")
             if isinstance(code, int):
                 return Ended(code, f"Soniox error {code}: {text_of(answer, 'error_message')}")
@@ -180,4 +193,5 @@ class SonioxStream:
             if isinstance(tokens, list):
                 for transcript in self._utterance.take([token for token in tokens if isinstance(token, dict)]):
                     self._on_transcript(transcript)
-        return Ended(None, "Stream closed normally" if self._closing else f"closed by STT ({socket.close_code})")
+        reason = "Stream closed normally" if self._closing else f"closed by STT ({socket.close_code})"
+        return Ended(None, reason, socket.close_code, answered)

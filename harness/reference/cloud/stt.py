@@ -1,6 +1,7 @@
 """The STT manager: one stream per subscribed language, made, retried and ended by the real cloud's rules.
 
-A plain close only deletes a stream: it comes back with the next speech start or subscription change.
+A stream that was lost comes back for as long as it is wanted; one that was closed with 1000 waits for the next speech
+start or subscription change.
 """
 
 from __future__ import annotations
@@ -10,21 +11,7 @@ from collections.abc import Callable
 
 from harness.reference.cloud.context import Context
 from harness.reference.cloud.soniox import Ended, SonioxStream, Transcript
-
-ATTEMPTS = 3
-RETRIED_CODES = (0, 400, 408, 429)
-"""Besides 5xx; 0 stands for an endpoint that cannot be reached."""
-
-
-def retry_delay_s(code: int, attempt: int, base_s: float) -> float | None:
-    """Give the wait before the next attempt (the first has number 1), or None when there shall be none."""
-    if attempt >= ATTEMPTS:
-        return None
-    if code == 429:
-        return float(base_s * 2 ** (attempt - 1))
-    if code >= 500:
-        return base_s * attempt * 2
-    return base_s * attempt if code in RETRIED_CODES else None
+from harness.reference.cloud.stt_retry import next_delay_s, retry_delay_s
 
 
 class SttManager:
@@ -39,6 +26,16 @@ class SttManager:
         self._wanted: frozenset[str] = frozenset()
         self._streams: dict[str, SonioxStream] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the apps want words at all."""
+        return bool(self._wanted)
+
+    @property
+    def available(self) -> bool:
+        """Whether every wanted stream is there and ready."""
+        return all((stream := self._streams.get(wanted)) is not None and stream.ready for wanted in self._wanted)
 
     def want(self, subscriptions: frozenset[str]) -> None:
         """Take what the apps want transcribed now."""
@@ -88,22 +85,38 @@ class SttManager:
         self._ctx.background.spawn(_end_stream(keeper, stream), f"end of {subscription}")
 
     async def _keep(self, subscription: str) -> None:
-        """Run a stream, again and again while its errors are worth another try."""
+        """Run a stream, again and again while it is wanted and its errors are worth another try."""
+        failures, taken = 0, False
         try:
-            for attempt in range(1, ATTEMPTS + 1):
-                self._log.info("Creating STT stream", subscription=subscription, attempt=attempt)
+            while True:
+                self._log.info("Creating STT stream", subscription=subscription, attempt=failures + 1)
                 ended = await self._run_once(subscription)
                 self._log.warning("STT stream ended", subscription=subscription, code=ended.code, reason=ended.reason)
-                if ended.code is None:
-                    return
-                delay_s = retry_delay_s(ended.code, attempt, self._ctx.timers.stt_retry_s)
+                failures = 1 if ended.answered else failures + 1
+                taken = taken or ended.code != 0
+                delay_s = self._delay_s(ended, failures, taken=taken)
                 if delay_s is None:
-                    self._log.error("STT stream failed permanently", subscription=subscription, reason=ended.reason)
+                    if ended.code is not None:
+                        self._give_up(subscription, ended, taken=taken)
                     return
                 await asyncio.sleep(delay_s)
         finally:
             if self._keepers.get(subscription) is asyncio.current_task():
                 del self._keepers[subscription]
+
+    def _delay_s(self, ended: Ended, failures: int, *, taken: bool) -> float | None:
+        """Give the wait before the next stream, or None; `taken`: the provider took this subscription once."""
+        defects, timers = self._ctx.defects, self._ctx.timers
+        if ended.code is None and defects.has("stt-no-recreate"):
+            return None
+        if ended.code == 0 and not taken and defects.has("stt-subscribe-once"):
+            return retry_delay_s(0, failures, timers.stt_retry_s)
+        return next_delay_s(ended, failures, timers)
+
+    def _give_up(self, subscription: str, ended: Ended, *, taken: bool) -> None:
+        self._log.error("STT stream failed permanently", subscription=subscription, reason=ended.reason)
+        if not taken and self._ctx.defects.has("stt-subscribe-once"):
+            self._wanted -= {subscription}  # recorded only on success
 
     async def _run_once(self, subscription: str) -> Ended:
         name, _, options = subscription.partition("?")
@@ -117,6 +130,7 @@ class SttManager:
         try:
             return await stream.run()
         finally:
+            stream.finalize()  # what was understood before it was lost is not lost with it
             if self._streams.get(subscription) is stream:
                 del self._streams[subscription]
 

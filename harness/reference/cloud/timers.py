@@ -23,7 +23,25 @@ class Timers:
     rejoin_backoff_s: float = 2.0
     """No second rejoin within this window."""
     stream_reconnect_s: float = 2.0
-    """From a stream error to the one attempt to reconnect."""
+    """From a stream's end or error, or a failed join, to the first attempt to mend it; each next pause doubles."""
+    reconnect_cap_s: float = 4.0
+    """No pause between two attempts is longer."""
+    replaced_window_s: float = 60.0
+    """Who loses the session to another cloud four times within this gives up, until the phone comes again."""
+    join_deadline_s: float = 10.0
+    """Limit of one JoinRoom."""
+    leave_deadline_s: float = 3.0
+    """Limit of one LeaveRoom."""
+    status_deadline_s: float = 2.0
+    """Limit of one GetStatus."""
+    ack_wait_s: float = 4.0
+    """So long the ACK waits for the bridge's check, and as long again for its join; both then go on without it."""
+    audio_gap_s: float = 5.0
+    """A connected stream that brings nothing for this long, with the microphone on, is joined anew."""
+    audio_gap_check_s: float = 2.0
+    """Between two looks for such a gap."""
+    audio_gap_cooldown_s: float = 30.0
+    """After such a rejoin, no other within this; it doubles as long as no audio comes."""
     stt_connect_s: float = 10.0
     """Limit of one connection attempt to STT."""
     stt_ready_s: float = 1.0
@@ -32,6 +50,8 @@ class Timers:
     """Between two STT keepalives."""
     stt_retry_s: float = 5.0
     """Delay of the first STT retry; the n-th waits n times as long."""
+    stt_recreate_s: float = 1.0
+    """From an STT stream's end to the next one; doubled with each that gets nowhere, up to `stt_retry_s`."""
     stt_idle_s: float = 300.0
     """An STT stream without audio for this long is closed when speech ends."""
     app_grace_s: float = 5.0
