@@ -1,4 +1,4 @@
-"""``python -m harness.prove [--for SECONDS] [--only PATTERN] [--jobs N] [--under-load] [--report | --table]``.
+"""``python -m harness.prove [--for S] [--only PATTERN] [--jobs N] [--under-load] [--report | --table | --matrix]``.
 
 Exit codes: 0 every case has all its verdicts and all are as expected, 1 one is not as expected, 2 some are missing.
 """
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from harness.errors import HarnessError
 from harness.prove.built import build_what_is_named
+from harness.prove.confusion import confusion, confusion_table, read_reasons, write_confusion
 from harness.prove.lines import lines_of
 from harness.prove.plan import Case, read_plan
 from harness.prove.running import Prover, deadline_ns
@@ -32,6 +33,7 @@ def _words() -> argparse.ArgumentParser:
     parser.add_argument("--under-load", action="store_true", help="only the cases under load")
     parser.add_argument("--report", action="store_true", help="only print the table of every case")
     parser.add_argument("--table", action="store_true", help="only print the table by systems, as the README has it")
+    parser.add_argument("--matrix", action="store_true", help="only write proof/confusion.md and .json")
     return parser
 
 
@@ -49,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not cases:
             sys.stderr.write(f"expected a case of proof/plan.toml; saw --only {words.only}; --report names them all\n")
             return USAGE
+        if words.matrix:
+            return _matrix(cases, tree)
         if not (words.report or words.table):
             prover = Prover(PROJECT_ROOT, PROOF, tree, max(1, words.jobs), _say, deadline_ns(words.for_s))
             prover.built = build_what_is_named(cases, PROJECT_ROOT)
@@ -58,6 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return wrong.exit_code
     print((short_table if words.table else long_table)(PROOF, cases, tree))
     return _exit_code(cases, tree)
+
+
+def _matrix(cases: Sequence[Case], tree: str) -> int:
+    cells = confusion(PROOF, cases, tree, read_reasons())
+    write_confusion(PROOF, cells, tree)
+    print(confusion_table(cells, tree))
+    return DONE if all(cell.on_diagonal or cell.reason for cell in cells) else NOT_AS_EXPECTED
 
 
 async def _prove(prover: Prover, cases: Sequence[Case]) -> None:
