@@ -8,11 +8,13 @@ that is delivered late is late for the wearer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import events as ev
 from harness.checkers.resumption import first_caption_after
 from harness.checkers.timeline import (
     Span,
@@ -74,7 +76,7 @@ def judged_spans(history: History, person: str, speaker: int) -> list[Span]:
     first_ns, end_ns = steady_since_ns(history, person), observed_end_ns(history)
     hit = impacts(history, person, 0)
     holes: list[Span] = []
-    for span, after in zip(hit, [*hit[1:], None], strict=True):
+    for span, after in zip_longest(hit, hit[1:]):
         until_ns = after.start_ns if after else end_ns
         fresh_ns = _fresh_ns(history, person, speaker, span)
         holes.append(Span(span.start_ns, min(until_ns, fresh_ns or until_ns)))
@@ -109,6 +111,10 @@ def _judge(history: History, speaker: int, person: str, budget_s: float) -> Verd
     lags = [lag for stretch in stretches for lag in stretch]
     if len(lags) < FEWEST:
         text = f"{len(lags)} final captions of {person} came while the system was steady; {FEWEST} are needed"
+        return Verdict(NAME, Outcome.UNKNOWN, text)
+    again_ns = max((again.t_ns for again in history.all(ev.SteadyAgain) if again.person == person), default=0)
+    if again_ns and lags[-1].t_ns < again_ns:
+        text = f"no final caption of {person} came once captions flowed again but the first: too few to tell"
         return Verdict(NAME, Outcome.UNKNOWN, text)
     worst = max(lags, key=lambda one: one.lag_s)
     middle_s = float(np.median([one.lag_s for one in lags]))
