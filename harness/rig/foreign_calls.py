@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.bridge_client import BridgeGone, BridgeRefused, join_room, leave_room
-from harness.errors import FaultDidNotLand
+from harness.errors import DiedUnexpectedly, FaultDidNotLand
 from harness.rig.stack import Stack
 from harness.waiting import within
 
@@ -32,8 +32,11 @@ async def end_session(stack: Stack, user: str, call: str) -> str:
 
     Raises:
         FaultDidNotLand: there was no such session, or the bridge lives and did not answer.
+        DiedUnexpectedly: the bridge was dead before.
     """
     bridge = stack.live["bridge"]
+    if not bridge.alive():
+        raise DiedUnexpectedly("bridge", "it was dead before the fault", exit_text=bridge.exit_text() or "")
     try:
         if call == "JoinRoom":
             return f"JoinRoom of {user} replaced the session, participant {await _join(stack, user)}"

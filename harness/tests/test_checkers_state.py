@@ -84,6 +84,13 @@ def test_exit_that_is_not_the_systems(exited):
     assert check_alive(green().add(exited).history(), {}).outcome is Outcome.HOLDS
 
 
+def test_a_part_that_stays_when_it_is_asked_to_end_breaks_alive():
+    ignored = at(5, ev.ComponentIgnoredTerm(component="bridge", identity="pid 10", within_s=10))
+    verdict = check_alive(green().add(ignored, _exit(15, by_us=True)).history(), {})
+    assert (verdict.outcome, verdict.stands) == (Outcome.BROKEN, True)
+    assert verdict.because == "bridge was asked to end (SIGTERM) and was still there 10 s later"
+
+
 def test_part_that_never_got_ready_is_not_said_to_be_alive():
     draft = green().drop(ev.ComponentReady, lambda e: e.component == "bridge").add(_exit(0.4, by_us=False))
     verdict = check_alive(draft.history(), {})

@@ -193,9 +193,11 @@ async def test_stop_asks_first_and_then_insists(bench):
     )
     await pids_in(bench, 1)
     assert await polite.stop(5.0) == f"pid {polite.identity} exited 7"
+    assert polite.ignored_term_s is None
     rude = await bench.sh("trap '' TERM; echo 2; while :; do sleep 0.1; done")
     await pids_in(bench, 2)
     assert await rude.stop(0.2) == f"pid {rude.identity} exited -9 after it ignored SIGTERM for 0.2 s"
+    assert rude.ignored_term_s == 0.2
     assert bench.exits == [("exited 7", True), ("exited -9", True)]
 
 
