@@ -36,6 +36,13 @@ class PhoneSocketClosed(Event, frozen=True, tag="phone-socket-closed"):
     by: str
 
 
+class OldSocketClosed(Event, frozen=True, tag="old-socket-closed"):
+    """A socket of the phone's ended that was not its newest: another one had opened beside it."""
+
+    person: str
+    code: int
+
+
 class PhoneMessage(Event, frozen=True, tag="phone-message"):
     """A text message of the cloud as it reached the phone; ``body`` is its JSON with secrets masked."""
 
@@ -74,6 +81,18 @@ class RoomLost(Event, frozen=True, tag="room-lost"):
 
     person: str
     reason: str
+
+
+class RoomReconnecting(Event, frozen=True, tag="room-reconnecting"):
+    """The phone's media library lost the room and tries by itself to get it back; no audio goes out meanwhile."""
+
+    person: str
+
+
+class RoomReconnected(Event, frozen=True, tag="room-reconnected"):
+    """The phone's media library got the room back, by a resume or by a full reconnect."""
+
+    person: str
 
 
 class RoomLeft(Event, frozen=True, tag="room-left"):

@@ -1,12 +1,21 @@
-"""Faults of the phone: force quit and reopen, its socket closed with a code, its socket dropped without one."""
+"""Faults of the phone: force quit, sleep, its socket closed, dropped, closed again and again, or opened twice."""
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import dataclass
 
-from harness.clock import now_ns
+from harness.clock import now_ns, seconds_between
 from harness.errors import FaultDidNotLand, NotReached
 from harness.faults.base import Landed, PhoneHandle, Scene
+from harness.processes import look_at
+from harness.waiting import NotYet, until
+
+TAKES_EFFECT_WITHIN_S = 2.0
+"""A signal to stop or to go on that has not shown by then was ignored."""
+SOCKETS_OPEN_WITHIN_S = 20.0
+"""A dial may be refused once or twice while the cloud's front opens."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,98 @@ class SocketDropped(_PhoneFault):
     async def heal(self, scene: Scene) -> str:
         """Dial again; the proof is the open socket."""
         return await _dial_again(scene.person(self.person))
+
+
+@dataclass(frozen=True)
+class Asleep(_PhoneFault):
+    """The phone sleeps while the fault is held: its process is stopped (SIGSTOP), its sockets stay up."""
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Stop the phone's process; the proof is its state. Its own lateness is excused until it is healed."""
+        phone = scene.person(self.person)
+        return Landed(await _signalled(phone, signal.SIGSTOP, stopped=True), stops=(phone.proc,))
+
+    async def heal(self, scene: Scene) -> str:
+        """Let it go on; the proof is its state."""
+        return await _signalled(scene.person(self.person), signal.SIGCONT, stopped=False)
+
+
+@dataclass(frozen=True)
+class SecondSocket(_PhoneFault):
+    """The phone goes away (1001) and comes back with two sockets; it goes on with the newer, the older closes late.
+
+    The incident's phone was back after 6 s, and 34 ms later once more.
+    """
+
+    after_ms: float = 34
+    """From the first socket's opening to the second's dial."""
+    close_first_after_s: float = 1.0
+    """From the second socket's opening to the first one's close, by the phone, with 1001."""
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Close the socket; the proof is what the phone saw."""
+        seen = await scene.person(self.person).ask("close", code=1001, reason="away")
+        return Landed(f"closed with 1001: {seen}")
+
+    async def heal(self, scene: Scene) -> str:
+        """Come back twice, then close the older; the proof is the time between the two, and that close.
+
+        Raises:
+            FaultDidNotLand: there never were two open sockets.
+        """
+        phone = scene.person(self.person)
+        apart_ms = (await phone.ask("connect-twice", after_ms=self.after_ms, within_s=SOCKETS_OPEN_WITHIN_S))[
+            "apart_ms"
+        ]
+        if apart_ms is None:
+            raise FaultDidNotLand(f"{phone.name}'s phone could not open a second socket")
+        await scene.let_time_pass(self.close_first_after_s, "the older of two sockets is closed late")
+        closed = await phone.ask("close-older", code=1001)
+        if not closed["was_open"]:
+            raise FaultDidNotLand(f"the older socket of {phone.name}'s phone was closed by somebody else before")
+        return f"a second socket {apart_ms} ms after the first, which was closed {self.close_first_after_s:g} s later"
+
+
+@dataclass(frozen=True)
+class Flapping(_PhoneFault):
+    """The phone's socket is closed (1001) and opened anew, ``times`` times within ``within_s``; the last one stays."""
+
+    times: int = 10
+    within_s: float = 30
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Close and dial again all but once, then close; the proof is how often and how fast."""
+        phone, began = scene.person(self.person), now_ns()
+        every_s = self.within_s / self.times
+        for number in range(1, self.times):
+            await phone.ask("close", code=1001, reason="flapping")
+            await _dial_again(phone)
+            left_s = number * every_s - seconds_between(began, now_ns())
+            await scene.let_time_pass(max(0.0, left_s), f"{self.times} reconnects in {self.within_s:g} s")
+        await phone.ask("close", code=1001, reason="flapping")
+        return Landed(f"{self.times} closes with 1001 in {seconds_between(began, now_ns()):.1f} s")
+
+    async def heal(self, scene: Scene) -> str:
+        """Dial for the last time; the proof is the open socket."""
+        return await _dial_again(scene.person(self.person))
+
+
+async def _signalled(phone: PhoneHandle, number: signal.Signals, *, stopped: bool) -> str:
+    """Send a signal to the phone's process and wait until its state shows it."""
+    pid = phone.pid
+    os.kill(pid, number)
+
+    def look() -> str | NotYet:
+        process = look_at(pid)
+        if process is None:
+            return NotYet(f"pid {pid} is gone")
+        return process.state if (process.state == "T") == stopped else NotYet(f"pid {pid} is in state {process.state}")
+
+    try:
+        state = await until(look, what=number.name, within_s=TAKES_EFFECT_WITHIN_S, every_s=0.01)
+    except NotReached as error:
+        raise FaultDidNotLand(f"the phone of {phone.name} ignored {number.name}: {error}") from error
+    return f"phone of {phone.name}: pid {pid} {'stopped' if stopped else 'running again'} (state {state})"
 
 
 async def _dial_again(phone: PhoneHandle) -> str:

@@ -13,7 +13,7 @@ from harness.phone.configuration import PhoneConfiguration, read_configuration
 from harness.phone.engine import MediaEngine, OnLost
 from harness.phone.rest_token import RoomGrant, fetch_token
 
-VERBS = ("ready", "configure", "connect", "close", "drop", "talk", "state", "leave")
+VERBS = ("ready", "configure", "connect", "connect-twice", "close", "close-older", "drop", "talk", "state", "leave")
 
 
 class PhoneProcess:
@@ -50,16 +50,24 @@ class PhoneProcess:
             raise UsageError(f"one of {', '.join(VERBS)}", repr(verb), "send a verb a phone knows")
         if phone is None:
             raise UsageError("configure before anything else", repr(verb), "send configure first")
-        if verb == "close":
-            return await phone.cloud.close(int(request.get("code", 1000)), str(request.get("reason", "")))
-        if verb == "drop":
-            return await phone.cloud.drop()
-        if verb == "talk":
-            return await phone.talk(on=bool(request["on"]))
-        if verb == "connect":
-            phone.cloud.connect()
-        elif verb == "leave":
-            await phone.room.leave()
+        return await self._do(phone, verb, request)
+
+    async def _do(self, phone: Phone, verb: str, request: dict[str, Any]) -> Any:
+        match verb:
+            case "close":
+                return await phone.cloud.close(int(request.get("code", 1000)), str(request.get("reason", "")))
+            case "connect-twice":
+                return await phone.cloud.connect_twice(float(request["after_ms"]))
+            case "close-older":
+                return await phone.cloud.close_older(int(request.get("code", 1001)))
+            case "drop":
+                return await phone.cloud.drop()
+            case "talk":
+                return await phone.talk(on=bool(request["on"]))
+            case "connect":
+                phone.cloud.connect()
+            case "leave":
+                await phone.room.leave()
         return phone.state() | {"imported": self._imports.done()}
 
     def _configure(self, configuration: PhoneConfiguration) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from livekit.protocol.models import DataPacket, UserPacket
 from livekit.protocol.rtc import SessionDescription, SignalRequest, SignalResponse, TrickleRequest
 from websockets.exceptions import ConnectionClosed
 
-from harness.phone.engine import Lost, OnLost, RoomDialError
+from harness.phone.engine import Lost, OnNews, RoomDialError
 from harness.phone.sent_queue import SentQueue
 from harness.phone.signalling import PING_EVERY_S, PING_TIMEOUT_S, Signal, lost_by
 
@@ -35,9 +35,9 @@ media_leaves_from("127.0.0.1")
 class AiortcEngine:
     """A :class:`harness.phone.engine.MediaEngine` whose parts are ours."""
 
-    def __init__(self, on_lost: OnLost) -> None:
+    def __init__(self, on_news: OnNews) -> None:
         """Prepare; ``connect`` does the work."""
-        self._on_lost = on_lost
+        self._on_news = on_news
         self._token = ""
         self._signal: Signal | None = None
         self._peer: RTCPeerConnection | None = None
@@ -204,7 +204,7 @@ class AiortcEngine:
         task = asyncio.create_task(self._shut(), name="room is lost")
         _closing.add(task)
         task.add_done_callback(_closing.discard)
-        self._on_lost(over.result())
+        self._on_news(over.result())
 
     async def _shut(self) -> None:
         """Stop using everything at once; the closing itself may take its time in a task of its own."""

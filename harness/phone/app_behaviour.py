@@ -145,7 +145,7 @@ class Phone:
         if not self.mic_on:
             return fr.Flag.MIC_OFF
         engine = self.room.engine
-        if engine is None:
+        if engine is None or not self.room.connected:
             return fr.Flag.FALLBACK if self.configuration.fallback and self.cloud.can_send() else fr.Flag.NO_ROOM
         # Too much queued behind an outage: the packet is dropped here, as a lossy channel would.
         return fr.Flag.NONE if engine.can_send() else fr.Flag.NO_ROOM

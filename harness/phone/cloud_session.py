@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.protocol import State
 
 from harness import events as ev
+from harness.clock import now_ns, seconds_between
 from harness.phone.configuration import PhoneConfiguration
-from harness.waiting import within
+from harness.waiting import pause, within
 
 MAX_WAITING_MESSAGES = 64
 """Outgoing messages a stalled socket may hold; audio beyond that is discarded (64 packets of 40 ms: 2.6 s)."""
@@ -43,6 +45,9 @@ class CloudSession:
         self._hurry = asyncio.Event()
         self._socket: ClientConnection | None = None
         self._waiting: asyncio.Queue[str | bytes] = asyncio.Queue(MAX_WAITING_MESSAGES)
+        self._twice: tuple[float, asyncio.Future[float | None]] | None = None
+        self._newer: asyncio.Task[None] | None = None
+        self._elder: ClientConnection | None = None
         self._ended_by_us: tuple[int, str] | None = None
         self._last_closed: ev.PhoneSocketClosed | None = None
 
@@ -60,6 +65,25 @@ class CloudSession:
         self._away.clear()
         self._wanted.set()
 
+    async def connect_twice(self, after_ms: float) -> dict[str, Any]:
+        """Come back with two sockets: dial, and ``after_ms`` after that one opened dial a second, and go on with it.
+
+        Returns how many milliseconds after the first the second was open; None when it could not be opened.
+        """
+        opened: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
+        self._twice = (after_ms / 1000, opened)
+        self.connect()
+        apart_s = await opened
+        return {"apart_ms": None if apart_s is None else round(apart_s * 1000, 1)}
+
+    async def close_older(self, code: int) -> dict[str, Any]:
+        """Close the socket that another one was opened beside; return whether it still was open."""
+        elder, self._elder = self._elder, None
+        if elder is None or elder.state is not State.OPEN:
+            return {"was_open": False}
+        await elder.close(code, "superseded")
+        return {"was_open": True, "code": code}
+
     async def close(self, code: int, reason: str) -> dict[str, Any]:
         """Close with a close frame and stay away; return how it ended."""
         return await self._leave(code, reason, polite=True)
@@ -71,6 +95,8 @@ class CloudSession:
     async def _leave(self, code: int, reason: str, *, polite: bool) -> dict[str, Any]:
         self._wanted.clear()
         self._away.set()
+        if self._elder is not None:
+            self._elder.transport.abort()
         socket = self._socket
         if socket is None:
             await self._idle.wait()
@@ -106,6 +132,13 @@ class CloudSession:
 
     async def run(self) -> None:
         """Dial, read, and dial again after ``retry_s``, for ever; while away only wait."""
+        try:
+            await self._run()
+        finally:
+            if self._newer is not None:
+                self._newer.cancel()
+
+    async def _run(self) -> None:
         attempt = 0
         while True:
             await self._wanted.wait()
@@ -115,11 +148,28 @@ class CloudSession:
             socket = await self._dial(attempt)
             if socket is not None:
                 attempt = 0
+                if self._twice is not None:
+                    self._newer = asyncio.create_task(self._beside(socket, *self._twice), name="a second socket")
+                    self._twice = None
                 await self._live(socket)
+                newer, self._newer = self._newer, None
+                if newer is not None:
+                    await newer
             self._idle.set()
             if self._wanted.is_set():
                 with contextlib.suppress(TimeoutError):
                     await within(self._hurry.wait(), self._configuration.retry_s)
+
+    async def _beside(self, first: ClientConnection, after_s: float, opened: asyncio.Future[float | None]) -> None:
+        """Open a second socket beside the first, and live with it."""
+        began = now_ns()
+        await pause(after_s, why="the second socket opens a moment after the first")
+        socket = await self._dial(1)
+        if not opened.done():  # who asked may be gone
+            opened.set_result(None if socket is None else seconds_between(began, now_ns()))
+        if socket is not None:
+            self._elder = first
+            await self._live(socket)
 
     async def _dial(self, attempt: int) -> ClientConnection | None:
         person = self._configuration.person
@@ -159,16 +209,21 @@ class CloudSession:
         if self._away.is_set():  # told to go away in the very moment the dial succeeded
             self._ended_by_us = (1006, "dropped without a close frame")
             socket.transport.abort()
-        sender = asyncio.create_task(self._send(socket), name="to the cloud")
+        sender = asyncio.create_task(self._send(socket, self._waiting), name="to the cloud")
         try:
             while True:
                 raw = await socket.recv()
                 if isinstance(raw, str):
                     self._on_text(raw)
         except ConnectionClosed as closed:
+            if socket is not self._socket:  # the phone went on with a newer one
+                code = closed.rcvd.code if closed.rcvd else 1006
+                self._emit(ev.OldSocketClosed(person=self._configuration.person, code=code))
+                return
             self._last_closed = self._how(closed)
         finally:
-            self._socket = None
+            if socket is self._socket:
+                self._socket = None
             sender.cancel()
         self._emit(self._last_closed)
         self._on_closed()
@@ -184,7 +239,7 @@ class CloudSession:
         reason = str(closed.__cause__ or "the connection ended without a close frame")
         return ev.PhoneSocketClosed(person=person, code=1006, reason=reason, by="network")
 
-    async def _send(self, socket: ClientConnection) -> None:
+    async def _send(self, socket: ClientConnection, waiting: asyncio.Queue[str | bytes]) -> None:
         with contextlib.suppress(ConnectionClosed):  # the reader tells of it
             while True:
-                await socket.send(await self._waiting.get())
+                await socket.send(await waiting.get())

@@ -13,6 +13,9 @@ from harness.redact import know_secret
 Defect = Literal["no-room-retry"]
 """``no-room-retry``: after a failed connect the phone stays without a room until the next ACK (the real app)."""
 
+Engine = Literal["aiortc", "livekit"]
+"""The media engine: every packet ours (aiortc), or LiveKit's own SDK with its resumes."""
+
 
 class PhoneConfiguration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One phone; the ``configure`` request carries exactly these fields."""
@@ -29,7 +32,9 @@ class PhoneConfiguration(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     livekit_url: str
     """``ws://host:port`` of the front of phone->livekit; dialed instead of the advertised url. Empty: the latter."""
     media_host: str = "127.0.0.1"
-    """The address of this machine from which media leaves, the only one offered to the room's server."""
+    """The address of this machine from which media leaves, the only one offered to the room's server (aiortc only: the
+    SDK takes each address of the machine that is not loopback, and pairs it with the server's)."""
+    engine: Engine = "aiortc"
     speaker: int
     epoch_ns: int
     """Frame index i is fully spoken at ``epoch_ns + (i + 1) * 20 ms``."""

@@ -24,6 +24,16 @@ class Lost:
     """Another participant took this identity: dialing again would only kick it in turn."""
 
 
+@dataclass(frozen=True)
+class Resuming:
+    """The library lost the connection and tries by itself to get it back; nothing can be sent meanwhile."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The library got the connection back: the same room, by a resume or by a full reconnect of its own."""
+
+
 class MediaEngine(Protocol):
     """One connection to one room. Never connected twice: a new room takes a new engine."""
 
@@ -55,6 +65,6 @@ class MediaEngine(Protocol):
         ...
 
 
-OnLost = Callable[[Lost], None]
-EngineFactory = Callable[[OnLost], Awaitable[MediaEngine]]
-"""Makes an engine; ``OnLost`` is called once if the room ends after ``connect`` returned."""
+OnNews = Callable[[Lost | Resuming | Resumed], None]
+EngineFactory = Callable[[OnNews], Awaitable[MediaEngine]]
+"""Makes an engine. After ``connect`` returned ``OnNews`` hears of every resume, and at most once, last, of the loss."""

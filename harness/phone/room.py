@@ -10,7 +10,7 @@ import msgspec
 
 from harness import events as ev
 from harness.phone.configuration import PhoneConfiguration
-from harness.phone.engine import EngineFactory, Lost, MediaEngine, RoomDialError
+from harness.phone.engine import EngineFactory, Lost, MediaEngine, Resumed, Resuming, RoomDialError
 from harness.phone.rest_token import RoomGrant, TokenRefused
 from harness.waiting import pause
 
@@ -39,6 +39,7 @@ class Room:
         self._work: asyncio.Task[None] | None = None
         self._attempt = 0
         self._dialing = False
+        self._resuming = False
 
     @property
     def engine(self) -> MediaEngine | None:
@@ -46,10 +47,15 @@ class Room:
         return self._engine
 
     @property
+    def connected(self) -> bool:
+        """Whether the phone is in its room, and its library is not just trying to get back into it."""
+        return self._engine is not None and not self._resuming
+
+    @property
     def state(self) -> str:
-        """``connected``, ``dialing`` or ``none``."""
+        """``connected``, ``resuming``, ``dialing`` or ``none``."""
         if self._engine is not None:
-            return "connected"
+            return "resuming" if self._resuming else "connected"
         return "dialing" if self._dialing else "none"
 
     def renew(self) -> None:
@@ -100,7 +106,7 @@ class Room:
             grant = self._grant
             if fresh or grant is None:
                 self._grant = grant = await self._fetch_token()
-            engine = await self._make_engine(lambda lost: self._lost(engine, lost))
+            engine = await self._make_engine(lambda news: self._hear(engine, news))
             url = self._configuration.livekit_url or grant.advertised_url
             self._emit(ev.RoomDialing(person=person, attempt=attempt, url=url, advertised_url=grant.advertised_url))
             # No task in between: a loss right behind the connect must find the engine in its place.
@@ -115,14 +121,25 @@ class Room:
             return False
         finally:
             self._dialing = False
-        self._engine = engine
+        self._engine, self._resuming = engine, False
         self._attempt = 0
         self._emit(ev.RoomConnected(person=person, room=name, attempt=attempt))
         return True
 
-    def _lost(self, engine: MediaEngine, lost: Lost) -> None:
+    def _hear(self, engine: MediaEngine, news: Lost | Resuming | Resumed) -> None:
         if engine is not self._engine:
             return
+        person = self._configuration.person
+        if isinstance(news, Lost):
+            self._lost(engine, news)
+        elif isinstance(news, Resuming):
+            self._resuming = True
+            self._emit(ev.RoomReconnecting(person=person))
+        else:
+            self._resuming = False
+            self._emit(ev.RoomReconnected(person=person))
+
+    def _lost(self, engine: MediaEngine, lost: Lost) -> None:
         self._engine = None
         if self._grant is not None:
             self._grant = msgspec.structs.replace(self._grant, token=engine.token)

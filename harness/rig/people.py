@@ -133,7 +133,12 @@ class Person:
         return f"socket open after {(opened - after_ns) / 1e9:.2f} s"
 
     async def moment(
-        self, kind: type[ev.PhoneSocketOpen | ev.PhoneMessage], after_ns: int, *, within_s: float, type_: str = ""
+        self,
+        kind: type[ev.PhoneSocketOpen | ev.PhoneSocketClosed | ev.PhoneMessage],
+        after_ns: int,
+        *,
+        within_s: float,
+        type_: str = "",
     ) -> int:
         """Return when the phone's record first shows such an event after a time.
 

@@ -72,7 +72,7 @@ async def drain(live: Live, recorder: Recorder, last_index: Mapping[int, int], w
 
 async def read_end(stack: Stack, recorder: Recorder, people: Sequence[Person]) -> None:
     """Read sessions and rooms until they are as they should be, or for 3 s; record the last reading."""
-    users = [person.user_id for person in people]
+    users = list(dict.fromkeys(person.user_id for person in people))  # one user may have two phones
     recorder.emit(ev.Connected(users=tuple(users)))
     if "bridge" in stack.system.components and stack.live["bridge"].alive():
         await _read_bridge(stack, recorder, users)

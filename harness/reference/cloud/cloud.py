@@ -45,18 +45,23 @@ class Cloud:
         return session, False
 
     def phone_closed(self, session: UserSession, phone: PhoneConnection, code: int, reason: str) -> None:
-        """Start the grace, if this was the session's newest socket."""
+        """Start the grace, if this was the session's newest socket: an older one may close at any time after."""
         place = "[WebsocketGlassesService:handleGlassesConnectionClose]"
         line = f"{place}: ({session.user_id}, {code}, {reason}) - Glasses connection closed"
         self.ctx.log.warning(line)
-        if session.phone is not phone or self._sessions.get(session.user_id) is not session:
+        if self._sessions.get(session.user_id) is not session:
             return
-        session.phone = None
-        session.audio_status.phone_gone()
+        if session.phone is phone:
+            session.phone = None
+            session.audio_status.phone_gone()
+        elif not self.ctx.defects.has("close-without-identity"):
+            return
+        if session.grace is not None:
+            session.grace.cancel()
         session.grace = self._loop.call_later(self.ctx.timers.grace_s, self._grace_ended, session)
 
     def _grace_ended(self, session: UserSession) -> None:
-        if session.phone is not None:
+        if session.phone is not None and not self.ctx.defects.has("close-without-identity"):
             return
         line = f"Cleanup grace period expired for user session: {session.user_id}"
         self.ctx.log.info(line)

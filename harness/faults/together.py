@@ -1,0 +1,52 @@
+"""Several faults as one: landed in the order written, healed in the other."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from harness.errors import FaultError
+from harness.faults.base import Fault, Landed, Scene
+
+
+@dataclass(frozen=True)
+class Together:
+    """All of these at once, held; what has no heal is not healed."""
+
+    faults: tuple[Fault, ...]
+
+    heals = True
+
+    @property
+    def target(self) -> str:
+        return ", ".join(fault.target for fault in self.faults)
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for fault in self.faults for name in fault.blast))
+
+    def missing(self, scene: Scene) -> str | None:
+        """Each of them must be usable."""
+        return next((why for fault in self.faults if (why := fault.missing(scene)) is not None), None)
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Do them in order; the proofs of all. When one does not land, those before it are healed."""
+        landed: list[Landed] = []
+        for fault in self.faults:
+            try:
+                landed.append(await fault.inject(scene))
+            except FaultError:
+                for done in reversed(self.faults[: len(landed)]):
+                    with contextlib.suppress(FaultError):  # the first error tells more
+                        await _healed(done, scene)
+                raise
+        return Landed("; ".join(one.proof for one in landed), tuple(p for one in landed for p in one.stops))
+
+    async def heal(self, scene: Scene) -> str:
+        """Undo them, the last one first; the proofs of all."""
+        proofs = [await _healed(fault, scene) for fault in reversed(self.faults)]
+        return "; ".join(proof for proof in proofs if proof)
+
+
+async def _healed(fault: Fault, scene: Scene) -> str:
+    return await fault.heal(scene) if fault.heals else ""

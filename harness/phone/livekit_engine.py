@@ -1,0 +1,170 @@
+"""The media engine made of LiveKit's own Python SDK: its resumes, its full reconnects, its back-off.
+
+The SDK's panics signal their own process with SIGTERM, and a ``Room`` that is connected twice is one way to a panic: each
+engine has a room of its own, used once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from livekit import rtc
+from livekit.rtc._ffi_client import FfiClient
+
+from harness.phone.engine import Lost, OnNews, Resumed, Resuming, RoomDialError
+from harness.redact import mask
+
+MAX_QUEUED_BYTES: Final = 16_000
+"""About half a second of speech, as with the other engine. A packet that would wait longer is not handed over."""
+CONNECT_TIMEOUT_S: Final = 3.0
+"""Per attempt of the SDK (its own default is 5 s); all of its attempts end within the phone's own limit for a dial."""
+LEAVE_WITHIN_S: Final = 0.25
+"""So long a room that leaves slowly may hold up the phone that wants to be gone."""
+
+_ending: set[asyncio.Task[None]] = set()
+_ = FfiClient.instance  # loads the native library at import, which a thread does, and not at the first dial
+
+
+class LivekitEngine:
+    """A :class:`harness.phone.engine.MediaEngine` that is one ``rtc.Room``."""
+
+    def __init__(self, on_news: OnNews) -> None:
+        """Prepare; ``connect`` does the work."""
+        self._on_news = on_news
+        self._room = rtc.Room()
+        self._token = ""
+        self._queue: deque[tuple[bytes, Callable[[], None]]] = deque()
+        self._queued_bytes = 0
+        self._wake = asyncio.Event()
+        self._sender: asyncio.Task[None] | None = None
+        self._ready = False
+        """In the room, and not resuming."""
+        self._over = False
+
+    @property
+    def token(self) -> str:
+        """The newest token."""
+        return self._token
+
+    async def connect(self, url: str, token: str) -> str:
+        """Join; return the room's name once the SDK calls itself connected.
+
+        Raises:
+            RoomDialError: refused, or not reached after all of the SDK's attempts.
+        """
+        self._token = token
+        room, options = self._room, rtc.RoomOptions(auto_subscribe=False, connect_timeout=CONNECT_TIMEOUT_S)
+        self._listen(room)
+        # A task of its own: a connect that is cancelled goes on inside the SDK and would stay in the room unseen.
+        dial = asyncio.create_task(room.connect(url, token, options), name="SDK connect")
+        try:
+            await asyncio.shield(dial)
+        except asyncio.CancelledError:
+            self._over = True
+            _in_background(_part(room, dial))
+            raise
+        except rtc.ConnectError as error:
+            self._over = True
+            raise RoomDialError(mask(error.message)) from None
+        self._ready = True
+        self._sender = asyncio.create_task(self._send_all(), name="SDK sender")
+        return str(room.name)
+
+    def _listen(self, room: rtc.Room) -> None:
+        room.on("reconnecting", self._resuming)
+        room.on("reconnected", self._resumed)
+        room.on("token_refreshed", self._token_refreshed)
+        room.on("disconnected", lambda reason: self._disconnected(rtc.DisconnectReason.Name(reason)))
+
+    # -- what the SDK tells ------------------------------------------------------------------------------------------
+
+    def _resuming(self) -> None:
+        if self._over or not self._ready:
+            return
+        self._ready = False
+        self._drop_queue()  # what waits would come seconds late
+        self._on_news(Resuming())
+
+    def _resumed(self) -> None:
+        if self._over or self._ready or self._sender is None:
+            return
+        self._ready = True
+        self._on_news(Resumed())
+
+    def _token_refreshed(self) -> None:
+        self._token = str(self._room._token)  # noqa: SLF001  the SDK tells only that there is one
+
+    def _disconnected(self, reason: str) -> None:
+        if self._over or self._sender is None:
+            return
+        self._shut()
+        # Whatever could be redialed the SDK has redialed by now (10 attempts, about 20 s): it is final.
+        self._on_news(
+            Lost(f"disconnected: {reason}", may_redial=False, replaced=reason == "DUPLICATE_IDENTITY"),
+        )
+
+    # -- packets -----------------------------------------------------------------------------------------------------
+
+    def can_send(self) -> bool:
+        """Tell whether the room is connected, not resuming, and the queue short."""
+        return self._ready and self._queued_bytes <= MAX_QUEUED_BYTES
+
+    def send(self, payload: bytes, on_sent: Callable[[], None]) -> None:
+        """Queue one lossy packet; ``on_sent`` follows when the SDK's ``publish_data`` returned."""
+        self._queue.append((payload, on_sent))
+        self._queued_bytes += len(payload)
+        self._wake.set()
+
+    async def _send_all(self) -> None:
+        """Publish packets one after the other: while the SDK resumes, the one it has blocks, and is late, alone."""
+        while True:
+            while not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+            payload, on_sent = self._queue.popleft()
+            self._queued_bytes -= len(payload)
+            try:
+                await self._room.local_participant.publish_data(payload, reliable=False)
+            except rtc.participant.PublishDataError:
+                continue  # lost, as a lossy packet may be: without ``on_sent`` the record says so
+            on_sent()
+
+    def _drop_queue(self) -> None:
+        self._queue.clear()
+        self._queued_bytes = 0
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    async def leave(self) -> None:
+        """Say leave; a room that takes its time goes on leaving beside the caller."""
+        if self._over:
+            return
+        self._shut()
+        parting = _in_background(_part(self._room, None))
+        await asyncio.wait({parting}, timeout=LEAVE_WITHIN_S)
+
+    def _shut(self) -> None:
+        self._over, self._ready = True, False
+        self._drop_queue()
+        if self._sender is not None:
+            self._sender.cancel()
+
+
+def _in_background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    task = asyncio.create_task(work, name="leaving a room")
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)
+    return task
+
+
+async def _part(room: rtc.Room, dial: asyncio.Task[None] | None) -> None:
+    """Leave a room that is no longer wanted, also when its connect is still under way."""
+    if dial is not None:
+        with contextlib.suppress(rtc.ConnectError):
+            await dial
+    if room.isconnected():
+        await room.disconnect()
