@@ -9,10 +9,12 @@ import pytest
 
 from fixtures import rig
 from fixtures.engines import OwnEngine
+from fixtures.kill_moments import Moment
 from fixtures.leftovers import mentions
 from harness.errors import FaultNotSupported, MachineError
 from harness.processes import command_line
 from harness.runtimes.container import engine as container_engine
+from harness.settings import PROJECT_ROOT
 
 
 @pytest.fixture
@@ -83,3 +85,12 @@ def test_an_own_engine_has_one_bridge_and_leaves_docker0_alone(tmp_path, monkeyp
     assert dockerd[dockerd.index("--bridge") + 1] == own.bridge
     assert "--live-restore" in dockerd
     assert len(own.bridge) < 16  # IFNAMSIZ
+
+
+def test_what_is_kept_of_a_kill_names_no_place_of_this_machine(tmp_path):
+    left = f"{PROJECT_ROOT}/.venv/bin/python -m harness.ears {tmp_path}/killed/x"
+    moment = Moment("reference", "command", 1, 1.0, {}, 0.1, (left,), 2, f"cut short: {left}", 0, "HOLDS")
+    kept = moment.without_places(tmp_path)
+    assert kept.left == (".venv/bin/python -m harness.ears {runs}/killed/x",)
+    assert kept.check_says == f"cut short: {kept.left[0]}"
+    assert kept.beside_says == "HOLDS"
