@@ -72,27 +72,6 @@ async def test_a_stream_error_is_mended_once_by_a_new_join():
         await eventually(lambda: phone.audio_statuses() == ["unavailable", "available"], "both words")
 
 
-async def test_a_reconnect_that_fails_is_not_repeated():
-    async with world() as w:
-        await w.captions_running()
-        w.bridge.refuse_all = "failed to connect to room: no"
-        w.bridge.sessions[USER].put_nowait(RuntimeError("broken"))
-        await eventually(lambda: w.log_lines("Reconnection failed"), "the failure")
-        joins = w.bridge.calls.count("JoinRoom")
-        await asyncio.sleep(4 * BRISK.stream_reconnect_s)
-        assert w.bridge.calls.count("JoinRoom") == joins == 2
-
-
-async def test_a_stream_that_ends_well_is_not_reconnected():
-    async with world() as w:
-        phone = await w.captions_running()
-        w.bridge.sessions[USER].put_nowait(None)
-        await eventually(lambda: w.log_lines("Audio stream ended"), "the end")
-        await asyncio.sleep(4 * BRISK.stream_reconnect_s)
-        assert w.bridge.calls == ["JoinRoom", "StreamAudio"]
-        assert phone.audio_statuses()[0] == "unavailable"
-
-
 async def test_two_sockets_at_once_end_with_one_stream_that_carries_everything():
     async with world() as w:
         w.bridge.join_gate = asyncio.Event()

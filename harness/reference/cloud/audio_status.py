@@ -40,6 +40,16 @@ class AudioStatus:
         return self._mic_on
 
     @property
+    def phone_here(self) -> bool:
+        """Whether an acknowledged phone is there."""
+        return self._phone_here
+
+    @property
+    def silent_s(self) -> float:
+        """For how long a phone has been here with its microphone on and no audio came; 0 when none should come."""
+        return self._loop.time() - self._waiting_since_s if self._phone_here and self._mic_on else 0.0
+
+    @property
     def seen(self) -> Status:
         """What the cloud admits about this user's audio."""
         return "unavailable" if self._unavailable and not self._hidden else "available"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from harness.reference.cloud import tokens
-from harness.reference.cloud.bridge_client import BridgeClient, BridgeStatus, Join
+from harness.reference.cloud.audio_status import AudioStatus
+from harness.reference.cloud.bridge_calls import BridgeStatus, Join
+from harness.reference.cloud.bridge_client import BridgeClient
 from harness.reference.cloud.context import Context
 from harness.reference.cloud.errors import JoinFailed
+from harness.reference.cloud.gap import GapDetector
 from harness.reference.cloud.wire import Message
 
 FAREWELL_S = 2.5
@@ -19,8 +22,8 @@ FAREWELL_S = 2.5
 class LiveKitManager:
     """Keep one user's bridge subscriber.
 
-    `on_chunk` gets PCM; `on_failed` hears why audio cannot come; `after` (an earlier session's farewell, if any) is
-    awaited before the first join, so that its LeaveRoom cannot end the new session.
+    `on_chunk` gets PCM; `audio_status` hears why audio cannot come and knows how long none came; `after` (an earlier
+    session's farewell, if any) is awaited before the first join, so that its LeaveRoom cannot end the new session.
     """
 
     def __init__(
@@ -28,7 +31,7 @@ class LiveKitManager:
         ctx: Context,
         user_id: str,
         on_chunk: Callable[[bytes], None],
-        on_failed: Callable[[str], None],
+        audio_status: AudioStatus,
         after: asyncio.Task[None] | None = None,
     ) -> None:
         """Start with no client and nothing requested."""
@@ -36,7 +39,7 @@ class LiveKitManager:
         self._user_id = user_id
         self._log = ctx.log.of(userId=user_id, service="LiveKitManager")
         self._on_chunk = on_chunk
-        self._on_failed = on_failed
+        self._audio = audio_status
         self._after = after
         self._client: BridgeClient | None = None
         self._former: list[BridgeClient] = []
@@ -45,6 +48,11 @@ class LiveKitManager:
         self._disposed = False
         self.requested = False
         """Whether a phone of this session asked for LiveKit."""
+        detector = GapDetector(
+            self._log, ctx.timers, lambda: self._audio.silent_s, lambda: self._is_connected, self.rejoin
+        )
+        watched = not ctx.defects.has("no-gap-detector")
+        self._watching = ctx.background.spawn(detector.watch(), f"gaps of {user_id}") if watched else None
 
     @property
     def has_client(self) -> bool:
@@ -60,32 +68,70 @@ class LiveKitManager:
         self._log.info("Returning LiveKit info", roomName=room, url=keys.url)
         return {"url": keys.url, "roomName": room, "token": tokens.publish_token(keys, self._user_id, room)}
 
+    @property
+    def _is_connected(self) -> bool:
+        return self._client is not None and self._client.is_connected
+
     async def start(self) -> None:
-        """Start the subscriber unless it is connected; a failure is logged and swallowed, as in the real cloud."""
-        join = self._fresh_join()
-        if join is None:
+        """Start the subscriber unless it is connected, and wait for that within the ACK's limit.
+
+        A failure is logged, told and tried again in the background.
+        """
+        if self._joining.locked() and self._ctx.defects.has("fresh-client-no-dispose"):
+            await self._start_anew()  # as the real cloud, which looks only whether the client there is connected
             return
+        await self._for_the_ack(self._start(), f"bridge subscriber of {self._user_id}")
+
+    async def _start(self) -> None:
         async with self._joining:
             if self._disposed:
                 return
-            if self._client is not None and self._client.is_connected:
+            if self._is_connected:
                 self._log.debug("Bridge subscriber already connected")
                 return
             if self._after is not None:
                 await self._wait_for_farewell(self._after)
                 if self._disposed:
                     return
-            # The old client is not disposed of: its one reconnect may still come. So it is in the real cloud.
-            if self._client is not None:
-                self._former.append(self._client)
-            self._client = BridgeClient(self._ctx, self._user_id, self._on_chunk, self._on_failed)
-            try:
-                await self._client.connect(join)
-            except JoinFailed as problem:
-                self._log.error("Failed to start bridge subscriber", error=str(problem))
-                self._on_failed("Failed to start bridge subscriber")
-            else:
-                self._log.info("Bridge subscriber connected", roomName=join.room)
+            await self._start_anew()
+
+    async def _start_anew(self) -> None:
+        join = self._fresh_join()
+        if join is None:
+            return
+        former, self._client = self._client, None
+        if former is not None:
+            await self._retire(former)
+        client = BridgeClient(
+            self._ctx, self._user_id, self._on_chunk, self._audio.failed, lambda: self._audio.phone_here
+        )
+        self._client = client
+        try:
+            await client.connect(join)
+        except JoinFailed as problem:
+            self._log.error("Failed to start bridge subscriber", error=str(problem))
+            self._audio.failed("Failed to start bridge subscriber")
+            client.try_again()
+        else:
+            self._log.info("Bridge subscriber connected", roomName=join.room)
+
+    async def _retire(self, former: BridgeClient) -> None:
+        """Let go of the client before; its LeaveRoom, if it owes one, is answered before the new one joins."""
+        if self._ctx.defects.has("fresh-client-no-dispose"):
+            self._former.append(former)
+        elif self._ctx.defects.has("rejoin-without-leave"):
+            former.forget()
+            self._former.append(former)
+        else:
+            await former.disconnect()
+
+    async def _for_the_ack(self, work: Coroutine[object, object, None], name: str) -> None:
+        """Wait for work with the bridge as long as an ACK may; then it goes on by itself, and the phone is told."""
+        task = self._ctx.background.spawn(work, name)
+        _, late = await asyncio.wait({task}, timeout=self._ctx.timers.ack_wait_s)
+        if late:
+            self._log.warning("Not waiting longer for the bridge", work=name)
+            self._audio.failed("the bridge does not answer")
 
     async def ensure_connected(self) -> None:
         """Start the subscriber if need be; a join in flight is left alone."""
@@ -99,6 +145,9 @@ class LiveKitManager:
 
     async def check_after_reconnect(self) -> None:
         """Ask the bridge how it is and rejoin unless it is well; a failure is logged and swallowed."""
+        await self._for_the_ack(self._check_logging_failure(), f"bridge check of {self._user_id}")
+
+    async def _check_logging_failure(self) -> None:
         try:
             await self._check_after_reconnect()
         except Exception as problem:  # noqa: BLE001  the real cloud goes on to the ACK, whatever it is
@@ -128,25 +177,31 @@ class LiveKitManager:
         join = self._fresh_join()
         if join is None or self._client is None:
             return
+        if self._joining.locked() and self._ctx.defects.has("fresh-client-no-dispose"):
+            self._log.debug("Connection already in progress, skipping duplicate call")
+            return
         now_s = time.monotonic()
         if now_s - self._last_rejoin_s < self._ctx.timers.rejoin_backoff_s:
             self._log.warning("Skipping rejoin due to backoff window")
             return
         self._last_rejoin_s = now_s
         async with self._joining:
-            if self._disposed:
+            if self._disposed or self._client is None:
                 return
             try:
                 await self._client.rejoin(join)
             except JoinFailed as problem:
                 self._log.error("Bridge rejoin failed", error=str(problem))
-                self._on_failed("Bridge rejoin failed")
+                self._audio.failed("Bridge rejoin failed")
+                self._client.try_again()
             else:
                 self._log.info("Bridge rejoined LiveKit room", roomName=join.room)
 
     async def dispose(self) -> None:
         """Leave the room and let go of every client."""
         self._disposed = True
+        if self._watching is not None:
+            self._watching.cancel()
         farewells = [client.let_go() for client in self._former]
         if self._client is not None:
             farewells.append(self._client.disconnect())
