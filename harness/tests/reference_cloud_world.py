@@ -29,8 +29,8 @@ PACKAGE = "com.example.captions"
 APP_KEY = "key-of-the-app"
 BRISK = Timers(
     grace_s=0.2, rejoin_backoff_s=0.05, stream_reconnect_s=0.05, stt_ready_s=0.02, stt_retry_s=0.02,
-    app_grace_s=0.1, app_connect_s=0.5, webhook_s=0.5, webhook_retry_s=0.02, empty_update_grace_s=0.1,
-    mic_debounce_s=0.05, mic_keepalive_s=0.3, mic_hold_s=0.05, subscription_debounce_s=0.01,
+    stt_recreate_s=0.01, app_grace_s=0.1, app_connect_s=0.5, webhook_s=0.5, webhook_retry_s=0.02,
+    empty_update_grace_s=0.1, mic_debounce_s=0.05, mic_keepalive_s=0.3, mic_hold_s=0.05, subscription_debounce_s=0.01,
     display_throttle_s=0.05, audio_unavailable_s=0.1,
 )  # fmt: skip
 
@@ -146,8 +146,11 @@ class FakeStt:
         self.closes: list[int] = []
         self.socket: Any = None
         self.refuse_code = 0
+        self.is_away = False
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        if self.is_away:
+            return web.Response(status=503)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         self.socket = socket

@@ -146,6 +146,21 @@ async def test_a_lost_socket_is_dialed_again_and_the_ear_says_so(stage, cloud):
     assert [e.hop for e in history.all(ev.EarDeaf)] == ["cloud-in", "app-in"]
 
 
+async def test_a_crashed_app_dials_only_when_it_is_called(stage, cloud):
+    app = await stage.start()
+    await webhook(app)
+    await cloud.said_types(0, "subscription_update")
+    assert app.crash() == 1
+    await recorded(stage, ev.AppSocketClosed, 1)
+    await asyncio.sleep(0.15)
+    assert len(cloud.sockets) == 1
+    assert app.state()["known"] == []
+    assert app.crash() == 0
+    await webhook(app)
+    await cloud.said_types(1, "subscription_update")
+    assert deaf_and_hearing(stage.history()) == ["EarHearing", "EarDeaf", "EarHearing"]
+
+
 @pytest.mark.parametrize(("code", "sockets"), [(1000, 1), (1001, 1), (1008, 1), (1011, 2)])
 async def test_some_close_codes_are_final(stage, cloud, code, sockets):
     app = await stage.start()
