@@ -22,8 +22,9 @@ from harness.speech import UTTERANCE_FRAMES, word_frames, word_text
 
 START_NS = 1_000_000_000_000
 EPOCH_S = 0.5
-ALICE = 7
+ALICE, BOB = 7, 8
 PATH = {Hop.PHONE_OUT: 0.001, Hop.SFU: 0.005, Hop.CLOUD_IN: 0.02, Hop.STT_IN: 0.03}
+DROPPED = "SocketDropped(alice)"
 GUARANTEES = (resumes(6), honest(), bounded_loss(100, 6_000), ordered, unique, intact, alive, clean)
 
 
@@ -56,7 +57,7 @@ class Draft:
     events: list[Any]
     talks: dict[int, list[tuple[float, float]]]
     silent: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    """Hop -> when (by the time of speaking) nothing arrives there nor later."""
+    """Hop -> when (by the time of speaking) nothing arrives there nor later; ``hop of 7`` is of one speaker alone."""
     flags: list[tuple[Hop, float, float, Flag]] = field(default_factory=list)
     finals: list[tuple[float, list[int]]] = field(default_factory=list)
     """More finals at app-in."""
@@ -80,6 +81,7 @@ class Draft:
             self.drop(kind)
         self.silent.clear()
         late = {ev.PhoneDialing, ev.PhoneSocketOpen, ev.PhoneMessage, ev.EarDeaf, ev.EarHearing, ev.Anchor}
+        late |= {ev.ComponentStarted, ev.ComponentReady}
         self.events = [e for e in self.events if not (type(e) in late and e.t_ns > ns(6))]
         self.events = [e for e in self.events if not (isinstance(e, ev.ComponentExited) and e.t_ns < ns(15))]
         first = self.events.pop(0)
@@ -109,7 +111,7 @@ class Draft:
         heard = indices
         for hop, latency_s in PATH.items():
             name = hop.name.lower().replace("_", "-")
-            heard = self._left(heard, name)
+            heard = self._left(self._left(heard, name), f"{name} of {speaker}")
             rows = np.zeros(len(heard), FRAME)
             rows["t_ns"] = ns(EPOCH_S + latency_s) + (heard + 1) * 20_000_000
             rows["index"], rows["speaker"], rows["hop"] = heard, speaker, int(hop)
@@ -200,3 +202,25 @@ def green() -> Draft:
         at(15.6, ev.Declared(checks=GUARANTEES, steady=True)),
     ]  # fmt: skip
     return Draft(events, {ALICE: [(1.9, 14.0)]}, {"cloud-in": [(6.0, 9.0)]})
+
+
+def neighbours() -> Draft:
+    """A run in which only alice's phone is hit, from 6.1 s to 8.6 s; bob talks beside her until 18 s, unharmed."""
+    draft = green()
+    for kind in (ev.ComponentExited, ev.Gate, ev.EarDeaf, ev.EarHearing, ev.Injecting, ev.Injected):
+        draft.drop(kind)
+    draft.drop(ev.StoppedTalking).drop(ev.Drained).drop(ev.ComponentStarted, lambda e: e.identity == "pid 12")
+    draft.talks = {ALICE: [(1.9, 18.0)], BOB: [(1.9, 18.0)]}
+    draft.silent = {f"sfu of {ALICE}": [(6.0, 9.0)]}
+    return draft.add(
+        at(1.0, ev.PhoneDialing(person="bob", attempt=1), "phone-bob-1"),
+        at(1.1, ev.PhoneSocketOpen(person="bob", attempt=1), "phone-bob-1"),
+        at(1.2, ev.Talking(person="bob", speaker=BOB, on=True, first_index=70), "phone-bob-1"),
+        at(1.3, ev.RoomConnected(person="alice", room="alice@x", attempt=1), "phone-alice-1"),
+        at(1.3, ev.RoomConnected(person="bob", room="bob@x", attempt=1), "phone-bob-1"),
+        at(6.05, ev.Injecting(number=1, fault=DROPPED, target="phone of alice", blast=("alice",), held=True)),
+        at(6.1, ev.Injected(number=1, fault=DROPPED, proof="dropped")),
+        at(8.6, ev.Healed(number=1, fault=DROPPED, proof="open")),
+        at(18.0, ev.StoppedTalking()),
+        at(18.6, ev.Drained(quiet=True, took_s=0.6)),
+    )
