@@ -244,3 +244,33 @@ async def test_the_process_answers_in_sentences(tmp_path):
         await puppet.stop()
     assert puppet.process is not None
     assert puppet.process.returncode == 0
+
+
+async def test_back_with_two_sockets_it_goes_on_with_the_newer(cloud, tmp_path):
+    rooms = Rooms()
+    async with a_phone(tmp_path, rooms, cloud_url=cloud.url) as phone:
+        apart = await asyncio.wait_for(phone.cloud.connect_twice(34), 2)
+        assert 34 <= apart["apart_ms"] < 500
+        await seen(lambda: len(cloud.sockets) == 2, "both sockets")
+        await cloud.ack()
+        await seen(lambda: len(cloud.said) == 1, "the hello")
+        assert await phone.cloud.close_older(1001) == {"was_open": True, "code": 1001}
+        await cloud.sockets[0].wait_closed()
+        assert cloud.sockets[0].close_code == 1001
+        assert (phone.cloud.state, phone.acked) == ("open", True)
+        assert await phone.cloud.close_older(1001) == {"was_open": False}
+        await cloud.sockets[1].close(1012, "restart")
+        await seen(lambda: len(cloud.sockets) == 3, "the dial after the newer one's end")
+    told = history(tmp_path)
+    assert [e.code for e in told.all(ev.OldSocketClosed)] == [1001]
+    assert [e.code for e in told.all(ev.PhoneSocketClosed)][:1] == [1012]
+
+
+async def test_away_with_two_sockets_both_are_gone(cloud, tmp_path):
+    rooms = Rooms()
+    async with a_phone(tmp_path, rooms, cloud_url=cloud.url) as phone:
+        await phone.cloud.connect_twice(1)
+        closed = await asyncio.wait_for(phone.cloud.close(1001, "away"), 2)
+        assert closed["was_open"]
+        await asyncio.wait_for(asyncio.gather(*(one.wait_closed() for one in cloud.sockets)), 2)
+        assert len(cloud.sockets) == 2
