@@ -83,9 +83,11 @@ def command(scenario: str, path: str, options: RigOptions, verdicts: Path) -> li
     words += [f"--rootdir={PROJECT_ROOT}", "-c", str(PROJECT_ROOT / "pyproject.toml"), path]
     words += [f"--scenario={scenario}", f"--system={options.system}", f"--profile={options.profile}"]
     words += [f"--seed={options.seed}", f"--runs={options.runs}", f"--verdicts={verdicts}"]
+    words.append(f"--engine={options.engine}")
     words += [f"--set={word}" for word in options.sets]
     words += [f"--defect={word}" for word in options.defects]
     words += ["--keep"] if options.keep else []
+    words += [f"--known={options.known}"] if options.known else []
     if options.livekit_server:
         words.append(f"--livekit-server={options.livekit_server}")
     return words

@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 import typer
 
 from harness import events as ev
+from harness.cli.words import Engine
 from harness.clock import now_ns, seconds_between
 from harness.errors import HarnessError, UsageError
+from harness.phone.configuration import Engine as EngineName
 from harness.redact import know_secret
 from harness.rig.live import Live
-from harness.rig.people import Person
+from harness.rig.people import Person, PhoneSettings
 from harness.rig.phones import PhoneBooth
 from harness.rig.reach import Reach
 from harness.rig.run_dir import RunDir, check_writable
@@ -57,6 +59,7 @@ def phone(
     secret_file: SecretFile = None,
     livekit: Livekit = "",
     app: App = None,
+    engine: Engine = "aiortc",
     for_s: ForSeconds = None,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -73,7 +76,7 @@ def phone(
         reach = own_cloud(cloud or "", secret_file, livekit, app)
     name = name_of(user)
     check_writable(runs)
-    raise typer.Exit(asyncio.run(_by_hand(reach, name, user, runs.resolve(), for_s)))
+    raise typer.Exit(asyncio.run(_by_hand(reach, name, user, runs.resolve(), for_s, engine)))
 
 
 def standing(word: str) -> tuple[Reach, Path]:
@@ -149,13 +152,13 @@ def name_of(user: str) -> str:
     return name
 
 
-async def _by_hand(reach: Reach, name: str, user: str, runs: Path, for_s: float | None) -> int:
+async def _by_hand(reach: Reach, name: str, user: str, runs: Path, for_s: float | None, engine: EngineName) -> int:
     over = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     kept = RunDir.create(runs, "phone")
-    booth = PhoneBooth(kept.run, kept.path, reach.configuration)
-    person = Person(name, user, booth, Live(kept.path, reach.epoch_ns))
+    booth = PhoneBooth(kept.run, kept.path, reach.configuration, engine)
+    person = Person(name, user, booth, Live(kept.path, reach.epoch_ns), PhoneSettings(engine=engine))
     words = f"s{person.speaker}wN"
     print(f"{user} dials {reach.cloud_url} and talks; its words are {words}; record in {kept.path}", flush=True)
     try:

@@ -22,7 +22,7 @@ from harness.cli.keeping import KeptRun
 from harness.cli.naming import chosen, known_scenarios
 from harness.cli.outcome import MACHINE, Finished, summary, summary_text, worst
 from harness.cli.view import view_for
-from harness.cli.words import Defects, LivekitServer, ProfileName, Runs, Sets, SystemName, rig_options
+from harness.cli.words import Defects, Engine, LivekitServer, ProfileName, Runs, Sets, SystemName, rig_options
 from harness.errors import UsageError
 from harness.rig.options import RigOptions
 from harness.rig.run_dir import check_writable
@@ -34,6 +34,10 @@ Scenarios = Annotated[
 Repeat = Annotated[int, typer.Option("--repeat", min=1, metavar="N", help="Run each N times; the worst decides.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the first run; each repeat takes the next one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON line per run and a summary line; progress to stderr.")]
+KnownFile = Annotated[
+    Path | None,
+    typer.Option("--known", metavar="FILE.toml", help="Incidents the system is known to fail: they do not fail a run."),
+]
 Keep = Annotated[
     bool, typer.Option("--keep", help="Leave the stack of the one run standing after its verdict, until Ctrl-C.")
 ]
@@ -48,9 +52,11 @@ def run(
     repeat: Repeat = 1,
     seed: Seed = 0,
     runs: Runs = Path("runs"),
+    engine: Engine = "aiortc",
     livekit_server: LivekitServer = None,
     as_json: AsJson = False,
     keep: Keep = False,
+    known: KnownFile = None,
 ) -> None:
     """Run scenarios and say whether captions came back."""
     stories = chosen(scenarios, known_scenarios())
@@ -58,7 +64,7 @@ def run(
         raise UsageError(
             "one run to keep", f"{len(stories) * repeat} of them", "leave out --keep, or name one scenario"
         )
-    options = rig_options(system, sets, defects, profile, runs, livekit_server, seed=seed, keep=keep)
+    options = rig_options(system, sets, defects, profile, runs, livekit_server, seed=seed, keep=keep, engine=engine)
     check_writable(options.runs)
     raise typer.Exit(asyncio.run(_run_all(stories, options, repeat, as_json=as_json)))
 

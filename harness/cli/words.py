@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from harness.phone.configuration import Engine as EngineName
 from harness.rig.options import RigOptions
 from harness.system import load_system
 
@@ -19,6 +20,9 @@ Defects = Annotated[
     list[str] | None, typer.Option("--defect", metavar="PART:NAME", help="Make a reference part wrong; repeatable.")
 ]
 ProfileName = Annotated[str, typer.Option("--profile", metavar="short|real-timers", help="The system's timers.")]
+Engine = Annotated[
+    EngineName, typer.Option("--engine", help="The media engine of the phones: packets all ours, or LiveKit's own SDK.")
+]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run directories are kept.")]
 LivekitServer = Annotated[
     str | None, typer.Option("--livekit-server", metavar="PATH", help="A LiveKit server to use instead of our own.")
@@ -27,7 +31,7 @@ LivekitServer = Annotated[
 
 def rig_options(
     system: str, sets: Sequence[str] | None, defects: Sequence[str] | None, profile: str, runs: Path,
-    livekit_server: str | None, *, seed: int = 0, keep: bool = False,
+    livekit_server: str | None, *, seed: int = 0, keep: bool = False, engine: EngineName = "aiortc",
 ) -> RigOptions:  # fmt: skip
     """Return these words as options, once every one of them has been seen to be usable.
 
@@ -37,6 +41,7 @@ def rig_options(
     options = RigOptions(
         system=system, profile=profile, sets=tuple(sets or ()), defects=tuple(defects or ()), seed=seed,
         runs=runs.resolve(), livekit_server=str(Path(livekit_server).resolve()) if livekit_server else None, keep=keep,
+        engine=engine,
     )  # fmt: skip
     load_system(options.system, profile=options.profile, sets=options.sets, defects=options.defects)
     return options

@@ -7,6 +7,17 @@ import msgspec
 from harness.events.base import Event
 
 
+class KnownIncident(msgspec.Struct, frozen=True):
+    """An incident that the system is known to fail here (``--known``)."""
+
+    incident: str
+    reason: str
+    broken: tuple[str, ...] = ()
+    """The guarantees, by title, that it may break; empty means any."""
+    named: bool = False
+    """True when the list names this very scenario, so that a run which holds is worth a word."""
+
+
 class RunStarted(Event, frozen=True, tag="run-started"):
     """The first event of a run."""
 
@@ -29,6 +40,8 @@ class RunStarted(Event, frozen=True, tag="run-started"):
     """The command that runs this once more."""
     baseline: bool = False
     """True for the story without a fault: captions that never flow are BROKEN there, not UNKNOWN."""
+    known: tuple[KnownIncident, ...] = ()
+    """What the list of known breakage says of this scenario."""
 
 
 class Tested(Event, frozen=True, tag="tested"):
@@ -281,3 +294,30 @@ class RunEnded(Event, frozen=True, tag="run-ended"):
 
 class Kept(Event, frozen=True, tag="kept"):
     """The story is over and is judged now, but all stays up to be looked at: what comes later is not of the run."""
+
+
+class CycleDone(Event, frozen=True, tag="cycle-done"):
+    """One cycle of a story that repeats itself is over."""
+
+    number: int
+    """Counts from 1."""
+    of: int
+    """How many were planned."""
+    fault: str
+    heard: bool
+    """Whether captions flowed again; the first cycle without is the last one."""
+    took_s: float
+
+
+class Sample(Event, frozen=True, tag="sample"):
+    """What one part takes of the machine, and what it counts of itself, at one moment of the story."""
+
+    part: str
+    identity: str
+    """Of its present start: values of two starts are not compared."""
+    ours: bool
+    """True for a process of the harness."""
+    cycle: int
+    """After which cycle; 0 is the steady state before any fault, -1 the end of the story."""
+    values: dict[str, float]
+    """Quantity -> value; names are those of :mod:`harness.checkers.slopes`."""

@@ -1,7 +1,7 @@
 """The media engine made of LiveKit's own Python SDK: its resumes, its full reconnects, its back-off.
 
-The SDK's panics signal their own process with SIGTERM, and a ``Room`` that is connected twice is one way to a panic: each
-engine has a room of its own, used once.
+The SDK's panics signal their own process with SIGTERM, and a ``Room`` that is connected twice is one way to a panic:
+each engine has a room of its own, used once.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.phone.configuration import Engine
+
 
 @dataclass(frozen=True)
 class RigOptions:
@@ -20,8 +22,12 @@ class RigOptions:
     """``part:name`` words."""
     seed: int = 0
     runs: Path = field(default_factory=lambda: Path("runs"))
+    engine: Engine = "aiortc"
+    """The media engine of every phone that the story does not give another one."""
     livekit_server: str | None = None
     """Path of a LiveKit server given by the user."""
+    known: str | None = None
+    """Path of a list of known breakage (:mod:`harness.rig.known`)."""
     verdicts: Path | None = None
     """A file to which each run appends how far it is, one line each (:meth:`tell`)."""
     keep: bool = False
@@ -42,7 +48,11 @@ class RigOptions:
             words.append(f"--profile {self.profile}")
         words += ["--set " + (shlex.quote(word) if "'" in word else f"'{word}'") for word in self.sets]
         words += [f"--defect {word}" for word in self.defects]
+        if self.engine != "aiortc":
+            words.append(f"--engine {self.engine}")
         if self.livekit_server:
             words.append(f"--livekit-server {self.livekit_server}")
+        if self.known:
+            words.append(f"--known {shlex.quote(self.known)}")
         words.append(f"--seed {self.seed}")
         return " ".join(words)

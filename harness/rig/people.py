@@ -12,6 +12,7 @@ from jwt.warnings import InsecureKeyLengthWarning
 from harness import events as ev
 from harness.control import Puppet
 from harness.errors import FaultDidNotLand
+from harness.phone.configuration import Engine
 from harness.rig.live import Flow
 from harness.speech import speaker_id
 from harness.waiting import NotYet, until, within
@@ -30,6 +31,7 @@ class PhoneSettings:
     packet_ms: int = 40
     fallback: bool = False
     """WS-binary fallback while there is no room; off, because it masks bridge faults."""
+    engine: Engine = "aiortc"
     defects: tuple[str, ...] = ()
 
 
@@ -75,7 +77,7 @@ class Person:
 
     async def opens_the_app(self) -> None:
         """Start the phone (a new process) and let it dial; returns when it dials, not when it is through."""
-        self.puppet = await self.booth.take()
+        self.puppet = await self.booth.take(self.settings.engine)
         await self.ask("configure", **self.booth.configuration(self))
         self.starts_app = False
         await self.ask("connect")

@@ -61,8 +61,8 @@ class Reach:
             "cloud_url": self.cloud_url, "rest_url": self.cloud_url.replace("ws", "http", 1),
             "livekit_url": self.livekit_url, "media_host": self.media_host, "speaker": person.speaker,
             "epoch_ns": self.epoch_ns, "packet_ms": person.settings.packet_ms, "fallback": person.settings.fallback,
-            "start_app": self.app if person.starts_app else None, "defects": list(person.settings.defects),
-            **self.timers,
+            "engine": person.settings.engine, "start_app": self.app if person.starts_app else None,
+            "defects": list(person.settings.defects), **self.timers,
         }  # fmt: skip
 
     def write(self, scratch: Path) -> None:

@@ -29,7 +29,7 @@ from harness.events import CheckSpec
 from harness.faults import Fault
 from harness.history import Recorder
 from harness.janitor import Janitor
-from harness.rig import reads
+from harness.rig import arriving, reads
 from harness.rig.anchors import anchored
 from harness.rig.budgets import Budgets
 from harness.rig.hygiene import Baseline
@@ -37,10 +37,11 @@ from harness.rig.injector import Injector
 from harness.rig.live import Flow, Live
 from harness.rig.options import RigOptions
 from harness.rig.pacing import steady_since
-from harness.rig.people import Person, PhoneSettings
+from harness.rig.people import Person
 from harness.rig.phones import PhoneBooth
 from harness.rig.reach import Reach
 from harness.rig.run_dir import RunDir, prune
+from harness.rig.sampling import END, STEADY, take_samples
 from harness.rig.scene import RigScene
 from harness.rig.settings_file import run_started, write_settings
 from harness.rig.stack import Stack
@@ -131,13 +132,17 @@ class Rig:
 
     async def _start(self) -> None:
         await self._start_stack(phones_follow=True)
-        watched = watching(self.recorder, self.stack, self.live.follow(), watch_our_own(self.recorder, self._puppets))
+        along = self.live.follow(), watch_our_own(self.recorder, self._puppets)
+        watched = watching(self.recorder, self.stack, *along, limit_s=self.info.limit_s)
         self._limit = await self._story.enter_async_context(watched)
         self._story.push_async_callback(self._read_the_end)
 
     async def _start_stack(self, *, phones_follow: bool = False) -> None:
         self._catch_sigterm()
-        self.booth = PhoneBooth(self.run, self.run_dir, lambda person: Reach.of(self.stack).configuration(person))
+        told = Reach.of
+        self.booth = PhoneBooth(
+            self.run, self.run_dir, lambda p: told(self.stack).configuration(p), self.options.engine
+        )
         self.stack.janitor = self._janitor = Janitor(self.run, self.run_dir)
         await self._janitor.start()
         self._exit.push_async_callback(self._janitor.stop)  # for want of a lease; else done by then
@@ -182,7 +187,7 @@ class Rig:
             machine = isinstance(error, HarnessError) and not isinstance(error, system_died)
             said = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             if self._limit is not None and self._limit.expired():
-                said, machine = why_it_ended(self.run_dir)
+                said, machine = why_it_ended(self.run_dir, self.info.limit_s)
             self.recorder.emit(ev.StoryRaised(error=said, machine=machine))
         problem = await self._taken_down(self._story)
         if self.options.keep and problem is None and (error is None or isinstance(error, Inconclusive)):
@@ -209,7 +214,7 @@ class Rig:
             said = str(raised) if isinstance(raised, HarnessError) else f"{type(raised).__name__}: {raised}"
             machine = isinstance(raised, MachineError)
             if self._limit is not None and self._limit.expired():
-                said, machine = why_it_ended(self.run_dir)
+                said, machine = why_it_ended(self.run_dir, self.info.limit_s)
             self.recorder.emit(ev.StoryRaised(error=f"teardown: {said}", machine=machine))
             self.left.append(f"the teardown raised {type(raised).__name__}: {raised}")
             return raised
@@ -272,20 +277,14 @@ class Rig:
 
         ``user``: whose account it is, when this is another phone of somebody who has one.
         """
-        person = Person(
-            name, f"{user or name}@example.com", self.booth, self.live,
-            PhoneSettings(**behaviour, defects=self.system.defects_of("phone")),
-        )  # fmt: skip
-        self.people[name] = person
-        room = self.system.room_of(person.user_id)
-        host, port = self.stack.address("livekit", "signal")
-        ear = {"user": person.user_id, "speaker": person.speaker, "token": self.stack.keys.listener_token(room, name)}
-        listening = asyncio.create_task(
-            self.stack.ears.ask("listen", room=room, url=f"ws://{host}:{port}", **ear, within_s=15)
-        )
-        self.step(f"{name} opens the app")
-        await asyncio.gather(person.opens_the_app(), listening)
+        behaves = arriving.settings_of(self, behaviour)
+        person = Person(name, f"{user or name}@example.com", self.booth, self.live, behaves)
+        await arriving.arrive(self, person)
         return person
+
+    async def phones(self, number: int, **behaviour: Any) -> arriving.Crowd:
+        """Give so many people phones that share one process, and open the apps; for load, not for force quits."""
+        return await arriving.gather(self, number, behaviour)
 
     # -- the story's verbs -------------------------------------------------------------------------------------------
 
@@ -310,6 +309,7 @@ class Rig:
                 raise Inconclusive(f"not steady before the fault: {error}") from error
         else:
             self.recorder.emit(ev.SteadyReached(for_s=window_s, since_ns=since_ns))
+            await take_samples(self.stack, self.people.values(), STEADY)
 
     async def strike(self, fault: Fault) -> None:
         """Inject a fault; when it has a heal, heal it at once.
@@ -342,8 +342,8 @@ class Rig:
 
     async def recovered(
         self, flow: Flow, *, within_s: float, anchor: str = "socket open", watch_on: bool = True
-    ) -> None:
-        """Wait for captions of words spoken after the anchor, or for the limit; judge nothing.
+    ) -> bool:
+        """Wait for captions of words spoken after the anchor, or for the limit; judge nothing; tell whether they came.
 
         Once they flow, watch on for a steady window: what comes back must not die again.
 
@@ -360,12 +360,12 @@ class Rig:
         except NotReached as error:
             self.recorder.emit(ev.RecoveryMissed(reason=str(error)))
             await self.wait(UNTOLD_S, "talking on, so that it can be told whether anybody was told")
-        else:
-            self.recorder.emit(
-                ev.SteadyAgain(person=flow.person, moment_ns=self.live.gapless_from(flow.speaker, again))
-            )
-            if watch_on:
-                await self.wait(self.budget.steady_s, "watching on: what came back must not die again")
+            return False
+        steady_ns = self.live.gapless_from(flow.speaker, again)
+        self.recorder.emit(ev.SteadyAgain(person=flow.person, moment_ns=steady_ns))
+        if watch_on:
+            await self.wait(self.budget.steady_s, "watching on: what came back must not die again")
+        return True
 
     @property
     def scene(self) -> RigScene:
@@ -376,6 +376,7 @@ class Rig:
 
     async def _read_the_end(self) -> None:
         await reads.the_end(self.stack, self.live, self.people.values(), self.budget.drain_s)
+        await take_samples(self.stack, self.people.values(), END)
 
     def check(self, *checks: CheckSpec) -> None:
         """Judge the complete history by these guarantees, after the rig is closed.
@@ -390,7 +391,7 @@ class Rig:
         judgement = self._judge()
         self._finish()
         if judgement.outcome == "BROKEN":
-            raise GuaranteeBroken(report.text(judgement))
+            raise GuaranteeBroken(report.text(judgement), str(report.known_breakage(judgement) or ""))
         if judgement.outcome != "HOLDS":
             raise Inconclusive(report.text(judgement))
         print(report.text(judgement))
