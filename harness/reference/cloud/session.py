@@ -36,6 +36,7 @@ class UserSession:
             self.send,
             timers.audio_unavailable_s,
             hidden=ctx.defects.has("ack-hides-audio-failure"),
+            vouched=self._stt_kept_alive if ctx.defects.has("health-from-keepalive") else None,
         )
         self.display = Display(self._log, self.send, timers.display_throttle_s)
         self.mic = Microphone(self._log, timers, user_id, self.send, self._mic_changed)
@@ -47,6 +48,9 @@ class UserSession:
         self.phone_audio = AudioManager(audio_log, listeners)
         self.bridge_audio = AudioManager(audio_log, listeners, swap_endian=swapped)
         self.livekit = LiveKitManager(ctx, user_id, self.bridge_audio.receive, self.audio_status, after)
+
+    def _stt_kept_alive(self) -> bool:
+        return self.stt.wanted and self.stt.available
 
     def send(self, message: Message) -> None:
         """Send to the newest phone socket; without one the message is lost, as in the real cloud."""
