@@ -10,6 +10,9 @@ BLIND = "cloud:no-getstatus"
 NO_LEAVE = "cloud:rejoin-without-leave"
 MUTE = "bridge:mute"
 ZOMBIE, REFUSED = "zombie-first-connect", "join-refused-existing-session"
+NO_IDENTITY, OLD_CLOSE = "cloud:close-without-identity", "old-close-disposes-live-session"
+UNSEEN = {"Bounded loss", "Honest", "Clean"}
+"""What breaks when captions came back, and the session then dies without a word while the phone's socket is open."""
 SILENT = {"Resumes", "Bounded loss"}
 """What breaks when captions never come back, though somebody was told."""
 
@@ -36,6 +39,9 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("reconnect-within-grace[1006-6s]", [REFUSE, NO_LEAVE], SILENT, REFUSED),
     ("reconnect-within-grace[1006-14s]", [REFUSE, NO_LEAVE, BLIND], SILENT, REFUSED),
     ("reconnect-within-grace[1006-2s]", [BLIND], set(), "getstatus-missing"),
+    ("second-socket-34-ms-later[within-grace]", [NO_IDENTITY], UNSEEN, OLD_CLOSE),
+    ("second-socket-34-ms-later[fresh-session]", [NO_IDENTITY], UNSEEN, OLD_CLOSE),
+    ("ten-reconnects-in-thirty-seconds", [REFUSE, NO_LEAVE], SILENT, REFUSED),
     ("baseline", [MUTE], {"Resumes"}, "silent-audio-gap"),
 ]
 """Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""

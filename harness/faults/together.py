@@ -17,6 +17,9 @@ class Together:
 
     heals = True
 
+    def __str__(self) -> str:
+        return " and ".join(str(fault) for fault in self.faults)
+
     @property
     def target(self) -> str:
         return ", ".join(fault.target for fault in self.faults)

@@ -152,6 +152,17 @@ async def test_a_late_close_of_the_first_socket_does_not_end_the_session():
         assert "LeaveRoom" not in w.bridge.calls
 
 
+async def test_with_its_defect_a_late_close_ends_the_live_session():
+    async with world("close-without-identity") as w:
+        first = await w.captions_running()
+        second = await w.phone()
+        await second.acknowledged()
+        await first.socket.close()
+        await eventually(lambda: "LeaveRoom" in w.bridge.calls, "LeaveRoom after the grace")
+        assert w.cloud.session(USER) is None
+        assert not second.socket.closed
+
+
 async def test_a_phone_without_pongs_is_closed_with_1001():
     async with world(timers=replace(BRISK, ping_s=0.05, pong_s=0.2, close_s=0.2)) as w:
         phone = await w.phone()
