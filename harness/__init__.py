@@ -42,15 +42,15 @@ if TYPE_CHECKING:
         Together,
         Vanish,
     )
-    from harness.rig import Rig
+    from harness.rig import Rig, cycles
     from harness.story import scenario
 
 __all__ = [
     "AppCrash", "Asleep", "Cut", "Down", "Fault", "FaultDidNotLand", "Flapping", "ForceQuit", "GuaranteeBroken",
     "Inconclusive", "Kill", "Landed", "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Refuse", "Restart", "Rig",
     "SecondSocket", "SessionEnded", "SocketClosed", "SocketDropped", "Terminate", "Together", "Vanish", "alive",
-    "always", "bounded_loss", "clean", "contained", "honest", "intact", "ordered", "resumes", "scenario", "timely",
-    "unique",
+    "always", "bounded_loss", "clean", "contained", "cycles", "honest", "intact", "ordered", "resumes", "scenario",
+    "timely", "unique",
 ]  # fmt: skip
 
 _HOMES = {
@@ -92,7 +92,7 @@ _HOMES = {
         "Together",
         "Vanish",
     ),
-    "harness.rig": ("Rig",),
+    "harness.rig": ("Rig", "cycles"),
     "harness.story": ("scenario",),
 }
 

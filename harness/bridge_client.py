@@ -38,15 +38,17 @@ class BridgeStatus:
     """GetStatus per user id; a user whose GetStatus failed is missing."""
     detail: str = ""
     """What failed, in words."""
+    active_streams: int = -1
+    """HealthCheck's number; -1 when it was not answered."""
 
 
 async def read_status(address: str, users: Sequence[str], *, within_s: float = 1.0) -> BridgeStatus:
     """Ask the bridge at ``host:port`` for each user and for its number of sessions; never raises for a bad bridge."""
-    sessions, connected, failures = -1, dict[str, bool](), list[str]()
+    sessions, streams, connected, failures = -1, -1, dict[str, bool](), list[str]()
     async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
         try:
             health = await _call(channel, "HealthCheck", bridge_pb2.HealthCheckRequest(), within_s)
-            sessions = health.active_sessions
+            sessions, streams = health.active_sessions, health.active_streams
         except grpc.aio.AioRpcError as error:
             failures.append(f"HealthCheck: {error.code().name}")
         for user in users:
@@ -55,7 +57,7 @@ async def read_status(address: str, users: Sequence[str], *, within_s: float = 1
                 connected[user] = reply.connected
             except grpc.aio.AioRpcError as error:
                 failures.append(f"GetStatus({user}): {error.code().name}")
-    return BridgeStatus(sessions >= 0 or bool(connected), sessions, connected, "; ".join(failures))
+    return BridgeStatus(sessions >= 0 or bool(connected), sessions, connected, "; ".join(failures), streams)
 
 
 async def join_room(address: str, *, user: str, room: str, token: str, livekit_url: str, within_s: float = 10) -> str:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from harness.settings import PROJECT_ROOT
 
 SCENARIOS_DIR = PROJECT_ROOT / "scenarios"
+STORY_WITHIN_S = 240.0
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -28,6 +29,8 @@ class ScenarioInfo:
     baseline: bool = False
     checklist: bool = False
     """True for the incident's own stories, which print its verification checklist."""
+    limit_s: float = STORY_WITHIN_S
+    """The whole story's time; expiry means a bug in the harness or in the story."""
 
     @property
     def doc(self) -> str:
@@ -49,7 +52,12 @@ class ScenarioInfo:
 
 
 def scenario(
-    name: str, *, baseline: bool = False, checklist: bool = False, **variants: Mapping[str, Any]
+    name: str,
+    *,
+    baseline: bool = False,
+    checklist: bool = False,
+    limit_s: float = STORY_WITHIN_S,
+    **variants: Mapping[str, Any],
 ) -> Callable[[F], F]:
     """Mark a test function as the scenario ``name``; a keyword, e.g. ``way={"kill": Kill("x")}``, gives variants."""
     if len(variants) > 1:
@@ -57,7 +65,7 @@ def scenario(
     parameter, values = next(iter(variants.items()), ("", {}))
 
     def mark(function: F) -> F:
-        info = ScenarioInfo(name, function, parameter, values, baseline, checklist)
+        info = ScenarioInfo(name, function, parameter, values, baseline, checklist, limit_s)
         function.__scenario__ = info  # type: ignore[attr-defined]
         return function
 

@@ -18,10 +18,9 @@ from harness.history import Recorder
 from harness.rig.health import watch_health
 from harness.rig.stack import Stack
 from harness.spare import spare_is_gone
+from harness.story import STORY_WITHIN_S
 
 LOOK_AT_OURS_EVERY_S = 0.2
-STORY_WITHIN_S = 240.0
-"""The limit of a whole story; expiry means a bug in the harness or in the story."""
 
 
 async def watch_our_own(recorder: Recorder, puppets: Callable[[], Sequence[Puppet]]) -> None:
@@ -57,7 +56,7 @@ def _addresses() -> set[str]:
 
 @asynccontextmanager
 async def watching(
-    recorder: Recorder, stack: Stack, *others: Coroutine[Any, Any, None]
+    recorder: Recorder, stack: Stack, *others: Coroutine[Any, Any, None], limit_s: float
 ) -> AsyncIterator[asyncio.Timeout]:
     """Run ``others`` beside the watch over our own lag and the health endpoint; give the story's time limit."""
     along = [watch_lag(recorder), watch_addresses(recorder), *others]
@@ -69,7 +68,7 @@ async def watching(
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one) for one in along]
         try:
-            async with asyncio.timeout(STORY_WITHIN_S) as limit:
+            async with asyncio.timeout(limit_s) as limit:
                 tasks.append(group.create_task(_end_when_full(stack.run_dir, limit)))
                 yield limit
         finally:
@@ -84,10 +83,10 @@ async def _end_when_full(run_dir: Path, limit: asyncio.Timeout) -> None:
     limit.reschedule(asyncio.get_running_loop().time())
 
 
-def why_it_ended(run_dir: Path) -> tuple[str, bool]:
+def why_it_ended(run_dir: Path, limit_s: float = STORY_WITHIN_S) -> tuple[str, bool]:
     """Say why the story's time was over, and whether that is the machine's fault."""
     if not spare_is_gone(run_dir):
-        return f"the story took longer than {STORY_WITHIN_S:.0f} s", False
+        return f"the story took longer than {limit_s:.0f} s", False
     full = MachineError(
         f"space on the disk of {run_dir}", "it is full, so what happened could not be recorded any more",
         "free space there, or use --runs",
