@@ -50,8 +50,19 @@ async def arrive(rig: Rig, person: Person) -> None:
     rig.people[person.name] = person
     tell_tested(rig, person.name, person.settings)
     rig.step(f"{person.name} opens the app")
-    listening = asyncio.create_task(listen(rig, person))
-    await asyncio.gather(person.opens_the_app(), listening)
+    listening = asyncio.create_task(listen(rig, person), name=f"hidden listener for {person.name}")
+    if rig.stack.live["livekit"].alive():
+        await asyncio.gather(person.opens_the_app(), listening)
+        return
+    # Nobody gets into a room now: the listener takes its place when LiveKit comes, and says so when it could not.
+    person.awaited_ear = listening
+    listening.add_done_callback(lambda done: _tell_deaf(rig, done))
+    await person.opens_the_app()
+
+
+def _tell_deaf(rig: Rig, listening: asyncio.Task[None]) -> None:
+    if not listening.cancelled() and (problem := listening.exception()) is not None:
+        rig.recorder.emit(ev.Note(text=f"the {listening.get_name()} is deaf: {problem}"))
 
 
 @dataclass

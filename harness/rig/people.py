@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,8 @@ class Person:
     puppet: Puppet | None = None
     talking: bool = False
     starts_app: bool = True
+    awaited_ear: asyncio.Task[None] | None = None
+    """The hidden listener on its way, where LiveKit was down when this person came."""
 
     @property
     def speaker(self) -> int:
