@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from harness import events as ev
+from harness.checkers.hearing import deaf_in
 from harness.checkers.scene import CAPTIONS, Scene
-from harness.checkers.timeline import at, fault_windows
+from harness.checkers.timeline import Span, at, fault_windows
 from harness.checkers.verdict import Diagnosis, Evidence
+from harness.frames import Hop
 
 STT_LINK = "cloud->stt"
 STOP = "stop"
@@ -47,7 +51,7 @@ def _starving_stt(s: Scene) -> bool:
 
 def apps_not_restarted(s: Scene) -> Diagnosis | None:
     """The app went down, the phone came back, and the app was not started again."""
-    down = _app_down(s)
+    down = app_down(s)
     if down is None or not s.broken(*CAPTIONS):
         return None
     back = [e for e in s.history.all(ev.PhoneSocketOpen) if e.t_ns > down.t_ns]
@@ -62,7 +66,7 @@ def app_deaf(s: Scene) -> Diagnosis | None:
     """The app's socket closed and nobody noticed; or words leave the STT and never reach the app."""
     if not s.broken(*CAPTIONS):
         return None
-    down = _app_down(s)
+    down = app_down(s)
     if down is not None and not any(w.t_ns > down.t_ns for w in _calls(s)):
         why = "the captions app's socket closed, and the cloud never called its webhook again"
         return Diagnosis("app-runs-but-deaf", why, (_app_closed(s, down), s.hop_proof()))
@@ -71,7 +75,7 @@ def app_deaf(s: Scene) -> Diagnosis | None:
     return None
 
 
-def _app_down(s: Scene) -> ev.AppSocketClosed | ev.EarDeaf | None:
+def app_down(s: Scene) -> ev.AppSocketClosed | ev.EarDeaf | None:
     """Return how the app's socket ended for good; None while it is open, or when its phone hears captions again."""
     deaf = [e for e in s.history.all(ev.EarDeaf) if e.hop == "app-in"]
     closed: list[ev.AppSocketClosed | ev.EarDeaf] = [*s.history.all(ev.AppSocketClosed), *deaf]
@@ -103,7 +107,7 @@ def keepalive_health(s: Scene) -> Diagnosis | None:
             if from_ns <= h.t_ns <= until_ns and h.component.startswith("cloud") and h.answered and h.says_fine
         ]  # fmt: skip
         kept = _stream_kept(s, from_ns, until_ns)
-        if not fine or kept is None or "stt-in" not in s.silent_hops(from_ns, until_ns):
+        if not fine or kept is None or not _stt_got_nothing(s, from_ns, until_ns):
             continue
         health = at(s.history, fine[-1].t_ns, fine[-1].component, f"health says fine: {fine[-1].answer[:120]}")
         why = "the STT got keepalives and no audio while health said fine"
@@ -115,6 +119,15 @@ def _troubled(s: Scene) -> list[tuple[int, int]]:
     """Return the stretches in which audio may have been missing: under each fault, and since the anchor."""
     windows = [(w.landed_ns, w.end_ns) for w in fault_windows(s.history) if w.end_ns is not None]
     return [*windows, (s.from_ns, s.until_ns)]
+
+
+def _stt_got_nothing(s: Scene, from_ns: int, until_ns: int) -> bool:
+    """Tell whether our STT, while it listened, was sent no audio for most of this stretch, though it may be later."""
+    if deaf_in(s.history, "stt-in", Span(from_ns, until_ns)) is not None:
+        return False
+    heard_ns = s.history.at_hop(Hop.STT_IN)["t_ns"].astype(np.int64)
+    edges = np.sort(np.append(heard_ns[(heard_ns > from_ns) & (heard_ns < until_ns)], [from_ns, until_ns]))
+    return int(np.diff(edges).max()) * 2 > until_ns - from_ns
 
 
 def _stream_kept(s: Scene, from_ns: int, until_ns: int) -> Evidence | None:
