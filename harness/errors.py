@@ -4,6 +4,7 @@ HarnessError
   SettingsError            wrong words on the command line or in a file the user wrote
     UsageError             the command line (exit 64)
     SystemFileError        a system TOML file (exit 3)
+    KnownFileError         a list of known breakage (exit 3)
   ComponentError
     StartFailed            a component did not get ready (exit 3)
     DiedUnexpectedly       a component ended outside any fault
@@ -46,6 +47,10 @@ class UsageError(SettingsError):
 
 class SystemFileError(SettingsError):
     """A system TOML file cannot be used."""
+
+
+class KnownFileError(SettingsError):
+    """A list of known breakage cannot be used."""
 
 
 class MachineError(SettingsError):
@@ -129,6 +134,11 @@ class CorruptRun(HarnessError):
 
 class GuaranteeBroken(AssertionError):
     """A published guarantee does not hold: the system under test is wrong."""
+
+    def __init__(self, text: str, known: str = "") -> None:
+        """Keep the verdict, and what of it the system is known for (empty: nothing)."""
+        super().__init__(text)
+        self.known = known
 
 
 class Inconclusive(AssertionError):

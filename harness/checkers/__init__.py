@@ -1,5 +1,6 @@
 """The judging side: pure functions of a history. A story declares guarantees; ``judge`` says what they came to."""
 
+from harness.checkers.diagnosis import INCIDENTS
 from harness.checkers.judging import judge
 from harness.checkers.specs import (
     SENTENCES,
@@ -19,7 +20,7 @@ from harness.checkers.specs import (
 from harness.checkers.verdict import Answer, Diagnosis, Evidence, Judgement, Outcome, Recovery, Story, Verdict
 
 __all__ = [
-    "SENTENCES", "TITLES", "Answer", "Diagnosis", "Evidence", "Judgement", "Outcome", "Recovery", "Story", "Verdict",
-    "alive", "always", "bounded_loss", "clean", "contained", "honest", "intact", "judge", "ordered", "resumes",
-    "timely", "unique",
+    "INCIDENTS", "SENTENCES", "TITLES", "Answer", "Diagnosis", "Evidence", "Judgement", "Outcome", "Recovery",
+    "Story", "Verdict", "alive", "always", "bounded_loss", "clean", "contained", "honest", "intact", "judge",
+    "ordered", "resumes", "timely", "unique",
 ]  # fmt: skip

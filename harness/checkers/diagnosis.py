@@ -71,5 +71,18 @@ FAMILIES: tuple[Family, ...] = (
 WORTH_KNOWING: tuple[Family, ...] = (families_cloud.getstatus_missing, families_bridge.refusal_survived)
 """What is told of a run whose guarantees all hold."""
 
+INCIDENTS = frozenset(
+    {
+        "ack-hides-audio-failure", "agent-kicked-by-other-environment", "app-runs-but-deaf",
+        "apps-not-restarted-on-reconnect", "bridge-panic-closed-channel", "bridge-restart-slower-than-retry",
+        "bridge-session-leak", "bridge-sigterm-hangs", "getstatus-missing", "join-refused-existing-session",
+        "kicked-agent-unnoticed", "mic-state-lost-while-away", "old-close-disposes-live-session",
+        "orphan-client-ping-pong", "pcm-byte-order", "phone-fails-room-rejoin", "sfu-down-at-join", "silent-audio-gap",
+        "stream-end-not-retried", "stt-close-not-recreated", "stt-down-at-subscribe", "stt-keepalive-false-health",
+        "zombie-first-connect",
+    }
+)  # fmt: skip
+"""Every incident that a family can name."""
+
 SECONDARY = frozenset({"ack-hides-audio-failure", "stt-keepalive-false-health", "getstatus-missing"})
 """What makes another incident worse rather than being the cause."""

@@ -36,6 +36,7 @@ def story_of(history: History) -> Story:
         timings=timings,
         steps=tuple(_steps(history)),
         notes=history.notes,
+        known=run.known,
     )
 
 

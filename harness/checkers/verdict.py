@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.events import CheckSpec
+from harness.events import CheckSpec, KnownIncident
 
 MS_PER_FRAME = 20
 Params = Mapping[str, float]
@@ -65,6 +65,32 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class RecoveryStep:
+    """One step from the fault to the first caption, with its budget."""
+
+    name: str
+    """``landed``, ``noticed``, ``healed``, ``socket``, ``ack``, ``room``, or a hop."""
+    state: str
+    """``done``, ``kept`` (not needed: it was never lost), ``missed``, ``not applicable``, or why a hop heard nothing."""
+    t_s: float | None
+    """When, since the run's first event."""
+    took_s: float | None
+    """Since the step before."""
+    measured_s: float | None
+    """Since the step that the budget counts from."""
+    budget_s: float | None
+    since: str
+    source: str
+    """Who says so; ``proposed`` where no number is documented."""
+    how: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether it took longer than its budget."""
+        return self.budget_s is not None and self.measured_s is not None and self.measured_s > self.budget_s
+
+
+@dataclass(frozen=True)
 class Recovery:
     """The waterfall from the fault to the first caption."""
 
@@ -72,6 +98,30 @@ class Recovery:
     """Keys end in ``_s``: moments since the run's first event, and spans; None where it never happened."""
     lines: tuple[str, ...]
     """The same for people, one moment a line."""
+    steps: tuple[RecoveryStep, ...] = ()
+    longest: str = ""
+    """The name of the step that took longest, "" when there is none."""
+
+
+@dataclass(frozen=True)
+class Slope:
+    """How fast what a part holds grows from cycle to cycle."""
+
+    part: str
+    quantity: str
+    unit: str
+    ours: bool
+    """True for a process of the harness: its growth is no fault of the system."""
+    per_cycle: float
+    """The slope, in ``unit`` per cycle; not a number where there is no pair of samples."""
+    low: float
+    high: float
+    """The ends of its 99 % interval; infinite where there are too few samples."""
+    tolerance: float
+    outcome: Outcome | None
+    """HOLDS below the tolerance, BROKEN above it, UNKNOWN around it; None where it is shown and not judged."""
+    points: tuple[tuple[int, float, str], ...]
+    """Cycle, value in ``unit``, and the identity of the start that it is of."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +144,8 @@ class Story:
     """The story's steps and faults, with their times."""
     notes: tuple[str, ...] = ()
     """What was odd on reading the run."""
+    known: tuple[KnownIncident, ...] = ()
+    """What the list of known breakage says of this scenario."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +164,8 @@ class Judgement:
     machine_fault: bool
     story: Story
     declared: tuple[CheckSpec, ...] = field(default=())
+    slopes: tuple[Slope, ...] = ()
+    """Of a story of many cycles: what each part held."""
 
     def verdict(self, guarantee: str) -> Verdict | None:
         """Return the verdict on one guarantee, or None when it was not judged."""

@@ -37,6 +37,10 @@ class Finished:
     kept: bool = False
     """Shown already, when its stack was left standing; then its end is no interruption."""
 
+    def listed(self, says: str) -> set[str]:
+        """Return the incidents of the list of known breakage of which the run says this."""
+        return {known["incident"] for known in self.facts.get("known", ()) if known["says"] == says}
+
 
 def judged(run_dir: Path, *, write: bool) -> Judgement:
     """Judge a run directory, and name it so that it can be opened from where the user stands.
@@ -117,17 +121,22 @@ def worst(codes: Sequence[int]) -> int:
 
 
 def summary(finished: Sequence[Finished], exit_code: int) -> dict[str, Any]:
-    """Return the summary line of several runs."""
-    codes = [one.exit_code for one in finished if not one.skipped]
+    """Return the summary line of several runs; what is broken and known counts as ``known`` and does not fail them."""
+    known = [one for one in finished if one.listed(report.FAILS)]
+    codes = [one.exit_code for one in finished if not one.skipped and one not in known]
+    failing = {incident for one in known for incident in one.listed(report.FAILS)}
+    holding = {incident for one in finished for incident in one.listed(report.NO_LONGER)}
+    outcome = WORD.get(exit_code, Outcome.UNKNOWN)
     return {
         "summary": True,
-        "outcome": WORD.get(exit_code, Outcome.UNKNOWN).value,
+        "outcome": (Outcome.BROKEN if known and exit_code == HOLDS else outcome).value,
         "runs": len(finished),
         "holds": codes.count(HOLDS),
         "broken": codes.count(BROKEN),
         "unknown": codes.count(UNKNOWN),
         "skipped": sum(one.skipped for one in finished),
         "machine": codes.count(MACHINE),
+        **({"known": len(known), "no_longer_failing": sorted(holding - failing)} if known or holding else {}),
         "exit": exit_code,
     }
 
@@ -135,5 +144,9 @@ def summary(finished: Sequence[Finished], exit_code: int) -> dict[str, Any]:
 def summary_text(finished: Sequence[Finished], exit_code: int) -> str:
     """Return the same for people."""
     facts = summary(finished, exit_code)
-    counts = ", ".join(f"{facts[word]} {word}" for word in ("holds", "broken", "unknown", "skipped", "machine"))
-    return f"{facts['outcome']}  {facts['runs']} runs: {counts}"
+    words = ("holds", "broken", "unknown", "skipped", "machine", *(["known"] if "known" in facts else []))
+    counts = ", ".join(f"{facts[word]} {word}" for word in words)
+    gone = [
+        f"known: {incident} no longer fails; strike it off the list" for incident in facts.get("no_longer_failing", ())
+    ]
+    return "\n".join([f"{facts['outcome']}  {facts['runs']} runs: {counts}", *gone])

@@ -19,6 +19,7 @@ import typer
 from harness.cli.child import Interruption, command, run_child
 from harness.cli.doctor import what_is_lacking
 from harness.cli.keeping import KeptRun
+from harness.cli.known import checked_known
 from harness.cli.naming import chosen, known_scenarios
 from harness.cli.outcome import MACHINE, Finished, summary, summary_text, worst
 from harness.cli.view import view_for
@@ -65,6 +66,7 @@ def run(
             "one run to keep", f"{len(stories) * repeat} of them", "leave out --keep, or name one scenario"
         )
     options = rig_options(system, sets, defects, profile, runs, livekit_server, seed=seed, keep=keep, engine=engine)
+    options = replace(options, known=checked_known(known, known_scenarios()))
     check_writable(options.runs)
     raise typer.Exit(asyncio.run(_run_all(stories, options, repeat, as_json=as_json)))
 

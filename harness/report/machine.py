@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Final
 
-from harness.checkers import SENTENCES, TITLES, Diagnosis, Evidence, Judgement, Outcome
+from harness.checkers import SENTENCES, TITLES, Diagnosis, Evidence, Judgement, Outcome, Recovery
+from harness.report.known import known_breakage, known_seen
 
 SCHEMA: Final = 1
 """Of verdict.json; raised when a key changes its meaning, never when one is added."""
@@ -16,9 +17,12 @@ HOLDS, BROKEN, INCONCLUSIVE, MACHINE = 0, 1, 2, 3
 
 
 def exit_code(judgement: Judgement) -> int:
-    """Return 0 when all holds, 1 when something is broken, 2 when inconclusive, 3 when the machine is at fault."""
+    """Return 0 when all holds, 1 when something is broken, 2 when inconclusive, 3 when the machine is at fault.
+
+    What is broken and known (``--known``) is 0 too: the outcome keeps the truth.
+    """
     if judgement.outcome is Outcome.BROKEN:
-        return BROKEN
+        return HOLDS if known_breakage(judgement) else BROKEN
     if judgement.machine_fault:
         return MACHINE
     return INCONCLUSIVE if judgement.outcome is Outcome.UNKNOWN else HOLDS
@@ -69,12 +73,32 @@ def _summary(judgement: Judgement, *, sentences: bool) -> Json:
         "outcome": judgement.outcome.value,
         "guarantees": guarantees,
         "diagnosis": _diagnoses(judgement.diagnosis),
-        "recovery": dict(judgement.recovery.times),
+        "recovery": _recovery(judgement.recovery),
         "tested": {component: dict(facts) for component, facts in story.tested.items()},
         "seed": story.seed,
         "system": story.system,
         "run": story.run,
+        **_known(judgement),
     }
+
+
+def _known(judgement: Judgement) -> Json:
+    """Return what the list of known breakage says of the run; no key without a list."""
+    if not judgement.story.known:
+        return {}
+    return {"known": [{"incident": k.incident, "says": k.says, "reason": k.reason} for k in known_seen(judgement)]}
+
+
+def _recovery(recovery: Recovery) -> Json:
+    """Return the times by name (keys end in ``_s``), the steps of the waterfall, and the one that took longest."""
+    steps = [
+        {
+            "name": s.name, "state": s.state, "t_s": s.t_s, "took_s": s.took_s, "measured_s": s.measured_s,
+            "budget_s": s.budget_s, "since": s.since, "source": s.source, "over": s.over, "how": s.how,
+        }
+        for s in recovery.steps
+    ]  # fmt: skip
+    return {**recovery.times, "steps": steps, "longest": recovery.longest}
 
 
 def _diagnoses(found: Iterable[Diagnosis]) -> list[Json]:

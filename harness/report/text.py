@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.checkers import TITLES, Diagnosis, Evidence, Judgement, Outcome, Verdict
+from harness.report.known import known_seen
 from harness.report.machine import MACHINE, exit_code
 
 CLUES = 4
@@ -21,6 +22,7 @@ def text(judgement: Judgement) -> str:
         for d in found:
             lines.append(f"  {label:<11}  {d.incident}: {d.because}")
             lines += [f"    {clue}" for clue in _clues(d.evidence)]
+    lines += [f"  known        {known}" for known in known_seen(judgement)]
     clue = first_clue(judgement)
     if clue is not None:
         lines.append(f"  first clue   {_clue(clue)}")
@@ -37,6 +39,7 @@ def markdown(judgement: Judgement) -> str:
     story = judgement.story
     parts = [f"# {_first_words(judgement)}: {story.scenario}", ""]
     parts += [f"- {why}" for why in judgement.preconditions]
+    parts += [f"- known: {known}" for known in known_seen(judgement)]
     parts += _guarantees(judgement)
     parts += _causes("Likely cause", judgement.diagnosis)
     parts += _causes("Seen, nothing broken by it", judgement.findings)

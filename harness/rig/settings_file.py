@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness import events as ev
 from harness.redact import mask
+from harness.rig.known import known_of
 from harness.rig.options import RigOptions
 from harness.rig.tested import CONTRACT, own_commit
 from harness.story import ScenarioInfo
@@ -45,5 +46,5 @@ def run_started(options: RigOptions, info: ScenarioInfo, scenario: str, system: 
     return ev.RunStarted(
         scenario=scenario, seed=options.seed, profile=system.profile.name, system=system.name, epoch_ns=epoch_ns,
         timers=system.profile.timers, told=system.told, alarm=system.alarm, expected=system.expected,
-        rerun=options.rerun(scenario), baseline=info.baseline,
+        rerun=options.rerun(scenario), baseline=info.baseline, known=known_of(options.known, scenario),
     )  # fmt: skip
