@@ -41,7 +41,7 @@ async def test_the_newer_of_two_phones_has_the_captions(rig):
     async with rig() as r:
         alice = await r.phone("alice")
         await alice.starts_talking()
-        await r.steady(alice.flow)
+        await r.recovered(alice.flow, within_s=r.budget.resumes_s, anchor="ack")
         await alice.stops_talking()
 
         tablet = await r.phone("alice-tablet", user="alice")
