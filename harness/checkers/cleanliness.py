@@ -1,4 +1,7 @@
-"""Clean: at the end, with phones still connected, one bridge session and one agent per connected person, no more."""
+"""Clean: at the end, with phones still connected, one bridge session and one agent per connected person, no more.
+
+Descriptors and streams are back where they were in the steady state, and in a story of many cycles nothing grows.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import re
 from collections import Counter
 
 from harness import events as ev
+from harness.checkers.slopes import slopes_of
 from harness.checkers.timeline import at
-from harness.checkers.verdict import Evidence, Outcome, Params, Verdict
+from harness.checkers.verdict import Evidence, Outcome, Params, Slope, Verdict
 from harness.history import History
 
 NAME = "clean"
@@ -16,6 +20,10 @@ END = "end"
 COMPONENTS = frozenset({"livekit", "bridge", "cloud"})
 LEFT_OF = re.compile(r"process \d+ of ([^\s:]+):")
 """The part that a leftover process belongs to, as the rig tells it."""
+STEADY_CYCLE, END_CYCLE = 0, -1
+DESCRIPTORS_MORE = 24
+"""So many more at the end than in the steady state are no longer what one fault may leave behind for a while: half open
+connections, and sockets of a room that was left a moment ago (a whole session has about twenty, measured)."""
 
 
 def check_clean(history: History, _params: Params) -> Verdict:
@@ -28,12 +36,15 @@ def check_clean(history: History, _params: Params) -> Verdict:
     else:
         wrong += _bridge(history, connected.users, missing)
         wrong += _rooms(history, connected.users, missing)
+        wrong += _back_to_baseline(history, len(connected.users))
+    wrong += _growth(history, missing)
     if wrong:
         return Verdict(NAME, Outcome.BROKEN, wrong[0].text, tuple(wrong))
     if missing:
         return Verdict(NAME, Outcome.UNKNOWN, "; ".join(missing))
     users = len(connected.users) if connected else 0
-    return Verdict(NAME, Outcome.HOLDS, f"one bridge session and one agent for each of {users} connected, none left")
+    text = f"one bridge session and one agent for each of {users} connected, none left"
+    return Verdict(NAME, Outcome.HOLDS, text + _level(history))
 
 
 def _leftovers(history: History, missing: list[str]) -> list[Evidence]:
@@ -90,3 +101,61 @@ def _rooms(history: History, users: tuple[str, ...], missing: list[str]) -> list
 def _is_room_of(user: str, read: ev.RoomRead) -> bool:
     """Tell whether this is the user's room, by its name or by who is in it; each read room is one user's."""
     return user in read.room or user in read.participants or AGENT + user in read.participants
+
+
+def _back_to_baseline(history: History, users: int) -> list[Evidence]:
+    """Compare the end with the steady state, for each part of the system that was not started again in between."""
+    taken = {(e.part, e.cycle): e for e in history.all(ev.Sample) if not e.ours}
+    wrong = []
+    for (part, cycle), end in taken.items():
+        before = taken.get((part, STEADY_CYCLE))
+        if cycle != END_CYCLE or before is None:
+            continue
+        streams = end.values.get("streams", 0)
+        if streams > max(users, before.values.get("streams", 0)):
+            wrong.append(at(history, end.t_ns, part, f"{part} holds {streams:.0f} streams for {users} connected"))
+        if end.identity != before.identity or "descriptors" not in before.values:
+            continue
+        had, has = before.values["descriptors"], end.values.get("descriptors", 0)
+        if has > had + DESCRIPTORS_MORE:
+            text = f"{part} holds {has:.0f} file descriptors at the end; it held {had:.0f} in the steady state"
+            wrong.append(at(history, end.t_ns, part, text))
+    return wrong
+
+
+def _growth(history: History, missing: list[str]) -> list[Evidence]:
+    """Return what grows from cycle to cycle; what cannot be told, and growth of our own, makes it unknown."""
+    done = history.last(ev.CycleDone)
+    if done is None:
+        return []
+    if done.number < done.of:
+        missing.append(f"{done.number} of {done.of} cycles were played")
+    wrong = []
+    for slope in slopes_of(history):
+        grows = f"{slope.part} keeps {growth_text(slope)}"
+        if slope.ours:
+            if slope.outcome is Outcome.BROKEN:
+                missing.append(f"the harness itself leaks: {grows}")
+        elif slope.outcome is Outcome.BROKEN:
+            first, last = slope.points[0], slope.points[-1]
+            span = f"{first[1]:g} after cycle {first[0]}, {last[1]:g} after cycle {last[0]}"
+            wrong.append(at(history, done.t_ns, slope.part, f"{grows}: {span}"))
+        elif slope.outcome is Outcome.UNKNOWN:
+            missing.append(f"it cannot be told whether {grows}")
+    return wrong
+
+
+def growth_text(slope: Slope) -> str:
+    """Say a slope with its interval and its tolerance."""
+    memory = "of memory " if slope.unit == "MB" else ""
+    interval = f"99 % interval {slope.low:.2f} to {slope.high:.2f}, tolerance {slope.tolerance:.2f}"
+    return f"{slope.per_cycle:.2f} {slope.unit} {memory}per cycle ({interval})"
+
+
+def _level(history: History) -> str:
+    slopes = [slope for slope in slopes_of(history) if not slope.ours and slope.outcome is not None]
+    if not slopes:
+        return ""
+    done = history.last(ev.CycleDone)
+    judged = "" if any(slope.unit == "MB" for slope in slopes) else "; memory is judged from 30 cycles on"
+    return f"; {len(slopes)} quantities stay level over {done.number if done else 0} cycles{judged}"

@@ -17,6 +17,7 @@ from harness.checkers.order import check_ordered, check_unique
 from harness.checkers.preconditions import failed_preconditions, lost_addresses
 from harness.checkers.recovery import recovery_of
 from harness.checkers.resumption import check_resumes, never_steady
+from harness.checkers.slopes import slopes_of
 from harness.checkers.specs import alive
 from harness.checkers.story import story_of
 from harness.checkers.timeliness import check_timely
@@ -70,6 +71,7 @@ def judge(history: History) -> Judgement:
         or any(e.machine for e in history.all(ev.ComponentExited)),
         story=story,
         declared=tuple(specs),
+        slopes=slopes_of(history),
     )
 
 

@@ -26,7 +26,7 @@ async def cycles(rig: Rig, flow: Flow, faults: Sequence[Fault], *, count: int) -
         rig.step(f"cycle {number} of {count}: {fault}")
         began_ns = now_ns()
         await rig.strike(fault)
-        heard = await rig.recovered(flow, within_s=rig.budget.resumes_s, watch_on=False)
+        heard = await rig.recovered(flow, within_s=rig.budget.resumes_s, watch_on=number == count)
         took_s = round(seconds_between(began_ns, now_ns()), 3)
         rig.recorder.emit(ev.CycleDone(number=number, of=count, fault=str(fault), heard=heard, took_s=took_s))
         await take_samples(rig.stack, rig.people.values(), number)
