@@ -42,6 +42,12 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("second-socket-34-ms-later[within-grace]", [NO_IDENTITY], UNSEEN, OLD_CLOSE),
     ("second-socket-34-ms-later[fresh-session]", [NO_IDENTITY], UNSEEN, OLD_CLOSE),
     ("ten-reconnects-in-thirty-seconds", [REFUSE, NO_LEAVE], SILENT, REFUSED),
+    ("stt-drops", ["cloud:stt-no-recreate"], SILENT, "stt-close-not-recreated"),
+    ("stt-down-at-subscribe", ["cloud:stt-subscribe-once"], SILENT | {"Honest"}, "stt-down-at-subscribe"),
+    ("app-drops[crash]", ["cloud:ignore-app-close"], SILENT | {"Honest"}, "app-runs-but-deaf"),
+    ("app-drops[cut]", ["cloud:ignore-app-close"], set(), None),
+    ("app-down-while-phone-away", ["cloud:no-app-restart"], SILENT | {"Honest"}, "apps-not-restarted-on-reconnect"),
+    ("force-quit-within-grace", ["cloud:no-mic-resync"], SILENT, "mic-state-lost-while-away"),
     ("baseline", [MUTE], {"Resumes"}, "silent-audio-gap"),
 ]
 """Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""

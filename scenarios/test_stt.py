@@ -43,6 +43,6 @@ async def test_captions_come_when_stt_does(rig):
         await r.recovered(alice.flow, within_s=r.budget.resumes_s, anchor="heal")
     r.check(
         resumes(within_s=r.budget.resumes_s), honest(),
-        bounded_loss(steady_ms=0, impact_ms=(r.scaled(AWAY_S) + r.budget.restart_s + r.budget.resumes_s) * 1000),
+        bounded_loss(steady_ms=0, impact_ms=(r.scaled(AWAY_S) + r.budget.resumes_s) * 1000),
         timely(lag_s=r.budget.lag_s), *always,
     )  # fmt: skip

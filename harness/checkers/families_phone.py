@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness import events as ev
+from harness.checkers.families_stt_app import app_down
 from harness.checkers.scene import CAPTIONS, Scene
 from harness.checkers.timeline import at
 from harness.checkers.verdict import Diagnosis
@@ -28,6 +29,8 @@ def mic_state_lost(s: Scene) -> Diagnosis | None:
     """The microphone stayed off after a reconnect."""
     if s.silent_from != "phone-out" or s.unsent != "microphone off" or not s.broken(*CAPTIONS):
         return None
+    if app_down(s) is not None:
+        return None  # it is off because nobody asks for it
     told = [m for m in s.history.all(ev.PhoneMessage) if m.type == MIC_MESSAGE and m.t_ns >= s.from_ns]
     opened = [e for e in s.history.all(ev.PhoneSocketOpen) if e.t_ns >= s.struck_ns]
     proof = [at(s.history, e.t_ns, e.proc or "phone", "socket open") for e in opened[-1:]]
