@@ -48,6 +48,7 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("app-drops[cut]", ["cloud:ignore-app-close"], set(), None),
     ("app-down-while-phone-away", ["cloud:no-app-restart"], SILENT | {"Honest"}, "apps-not-restarted-on-reconnect"),
     ("force-quit-within-grace", ["cloud:no-mic-resync"], SILENT, "mic-state-lost-while-away"),
+    ("phone-cannot-reach-its-room", ["phone:no-room-retry"], SILENT, "phone-fails-room-rejoin"),
     ("baseline", [MUTE], {"Resumes"}, "silent-audio-gap"),
 ]
 """Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""
