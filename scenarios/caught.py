@@ -9,6 +9,8 @@ HIDE = "cloud:ack-hides-audio-failure"
 BLIND = "cloud:no-getstatus"
 NO_LEAVE = "cloud:rejoin-without-leave"
 MUTE = "bridge:mute"
+PANIC = "bridge:panic-on-late-packet"
+PANICKED = "bridge-panic-closed-channel"
 ZOMBIE, REFUSED = "zombie-first-connect", "join-refused-existing-session"
 NO_IDENTITY, OLD_CLOSE = "cloud:close-without-identity", "old-close-disposes-live-session"
 UNSEEN = {"Bounded loss", "Honest", "Clean"}
@@ -50,5 +52,10 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("force-quit-within-grace", ["cloud:no-mic-resync"], SILENT, "mic-state-lost-while-away"),
     ("phone-cannot-reach-its-room", ["phone:no-room-retry"], SILENT, "phone-fails-room-rejoin"),
     ("baseline", [MUTE], {"Resumes"}, "silent-audio-gap"),
+    ("pause-bridge", ["cloud:health-from-keepalive"], {"Honest"}, "stt-keepalive-false-health"),
+    ("bridge-sigterm-with-stream-open", ["bridge:sigterm-waits"], {"Alive"}, "bridge-sigterm-hangs"),
+    ("bridge-sigterm-with-stream-open", ["cloud:no-reconnect-on-end"], SILENT | {"Clean"}, "stream-end-not-retried"),
+    ("neighbour-unharmed[leave]", [PANIC], SILENT | {"Alive", "Contained"}, PANICKED),
+    ("neighbour-unharmed[replace]", [PANIC], SILENT | {"Alive", "Contained"}, PANICKED),
 ]
 """Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""
