@@ -111,10 +111,19 @@ def bridge_restart_slower(s: Scene) -> Diagnosis | None:
     lines = s.log("cloud", r"Reconnection failed", s.struck_ns)
     if not lines or not s.broken(*CAPTIONS) or s.log("cloud", JOINED, lines[-1].t_ns):
         return None
+    if not _bridge_is_up(s):
+        return None  # there was nothing to come back to
     tried = "once" if len(lines) == 1 else f"{len(lines)} times"
     why = f"after a stream error the cloud tried its bridge {tried}, too early, and never again"
     broke = s.log("cloud", r"Audio stream error", s.struck_ns)
     return Diagnosis("bridge-restart-slower-than-retry", why, (*s.proof(*broke[:1], *lines[-2:]), s.hop_proof()))
+
+
+def _bridge_is_up(s: Scene) -> bool:
+    """Tell whether the bridge was up when the story ended, as far as anybody saw."""
+    exits = [e for e in s.history.all(ev.ComponentExited) if e.component.startswith("bridge") and e.t_ns <= s.until_ns]
+    ready = [e for e in s.history.all(ev.ComponentReady) if e.component.startswith("bridge")]
+    return not exits or any(e.t_ns > exits[-1].t_ns for e in ready)
 
 
 def silent_gap(s: Scene) -> Diagnosis | None:

@@ -64,7 +64,7 @@ def apps_not_restarted(s: Scene) -> Diagnosis | None:
 
 def app_deaf(s: Scene) -> Diagnosis | None:
     """The app's socket closed and nobody noticed; or words leave the STT and never reach the app."""
-    if not s.broken(*CAPTIONS):
+    if not s.broken(*CAPTIONS) or apps_not_restarted(s) is not None:
         return None
     down = app_down(s)
     if down is not None and not any(w.t_ns > down.t_ns for w in _calls(s)):
