@@ -43,6 +43,12 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("reconnect-within-grace[1006-2s]", [BLIND], set(), "getstatus-missing"),
     ("second-socket-34-ms-later[within-grace]", [NO_IDENTITY], UNSEEN, OLD_CLOSE),
     ("second-socket-34-ms-later[fresh-session]", [NO_IDENTITY], UNSEEN, OLD_CLOSE),
+    (
+        "second-socket-34-ms-later[fresh-session]",
+        ["cloud:fresh-client-no-dispose"],
+        {"Bounded loss"},
+        "orphan-client-ping-pong",
+    ),
     ("ten-reconnects-in-thirty-seconds", [REFUSE, NO_LEAVE], SILENT, REFUSED),
     ("stt-drops", ["cloud:stt-no-recreate"], SILENT, "stt-close-not-recreated"),
     ("stt-down-at-subscribe", ["cloud:stt-subscribe-once"], SILENT | {"Honest"}, "stt-down-at-subscribe"),

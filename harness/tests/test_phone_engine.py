@@ -16,6 +16,7 @@ from harness.phone.aiortc_engine import AiortcEngine
 from harness.phone.engine import Lost, RoomDialError
 from harness.phone.sent_queue import SentQueue
 from harness.phone.signalling import Signal, join_url, lost_by
+from harness.tests.phone_world import REPLACED
 
 
 def test_joins_with_one_connection_and_no_subscriptions():
@@ -96,6 +97,20 @@ async def test_a_leave_while_joining_fails_the_dial():
             await engine.connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", "t")
     assert lost == []
     assert not engine.can_send()
+
+
+@pytest.mark.parametrize(("word", "expected"), [(REPLACED, REPLACED), (None, "media connection closed")])
+async def test_closed_media_waits_for_the_word_why(word, expected, monkeypatch):
+    """Whoever was replaced must hear of it, though the media closes first: dialing again would kick the other."""
+    monkeypatch.setattr("harness.phone.aiortc_engine.SAYS_WHY_WITHIN_S", 0.05)
+    engine: Any = AiortcEngine(lambda _lost: None)
+    engine._make_peer()
+    await engine._peer.close()
+    assert not engine._over.done()
+    if word is not None:
+        engine._end(word)
+    lost = await asyncio.wait_for(engine._over, 1)
+    assert expected in (lost, lost.reason)
 
 
 async def test_what_breaks_inside_the_media_library_fails_the_dial(monkeypatch):
