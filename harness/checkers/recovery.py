@@ -1,4 +1,4 @@
-"""The recovery waterfall: fault landed, healed, anchor, first frame per hop, first caption; and the outage."""
+"""The recovery waterfall as times and lines: its steps with their budgets, the anchor, the outage."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from harness import events as ev
 from harness.checkers.hearing import Hearing, HopState, hop_states
 from harness.checkers.resumption import first_caption_after
 from harness.checkers.timeline import FaultWindow, anchors, fault_windows
-from harness.checkers.verdict import Recovery
+from harness.checkers.verdict import Recovery, RecoveryStep
+from harness.checkers.waterfall import DONE, HEALED, KEPT, LANDED, NOTICED, PROPOSED, longest, steps_of
 from harness.checkers.zombies import gate_text
 from harness.clock import SECOND_NS
+from harness.frames import HOPS
 from harness.history import History
 
 LABEL_WIDTH = 14
+NAMES = {"ack": "ACK"}
+"""Step -> its name for people, where it differs."""
 
 
 def recovery_of(history: History) -> Recovery:
@@ -35,7 +39,15 @@ def recovery_of(history: History) -> Recovery:
     for state in states:
         seen_ns = state.first_ns if state.hop != "app-in" else (first.t_ns if first else None)
         times[f"first_{state.hop.replace('-', '_')}_s"] = _moment(history, seen_ns)
-    return Recovery(times, tuple(_lines(history, times, windows, anchor, states)))
+    person = anchor.person if anchor else min(history.speakers().values(), default="")
+    steps = steps_of(history, person, windows, states, first)
+    slowest = longest(steps)
+    lines = _lines(history, times, windows, anchor, states, {step.name: step for step in steps})
+    if slowest is not None:
+        name = _name(slowest.name)
+        text = f"{name}, since the step before"
+        lines.append(_line("longest", slowest.took_s, text, none=f"{name}: it never came"))
+    return Recovery(times, tuple(lines), steps, slowest.name if slowest else "")
 
 
 def _slowest(history: History) -> tuple[ev.Anchor | None, int | None]:
@@ -74,9 +86,11 @@ def _span(start_ns: int | None, end_ns: int | None) -> float | None:
 
 def _lines(
     history: History, times: dict[str, float | None], windows: tuple[FaultWindow, ...], anchor: ev.Anchor | None,
-    states: tuple[HopState, ...],
+    states: tuple[HopState, ...], steps: dict[str, RecoveryStep],
 ) -> list[str]:  # fmt: skip
     lines = [_line("injected", _moment(history, w.landed_ns), f"{w.fault}  {w.proof}") for w in windows]
+    if NOTICED in steps:
+        lines.append(_step_line(steps[NOTICED]))
     healed = {e.number: e for e in history.all(ev.Healed)}
     lines += [_line("healed", _moment(history, e.t_ns), f"{e.fault}  {e.proof}") for _, e in sorted(healed.items())]
     lines += [_line("gate", _moment(history, g.t_ns), gate_text(g)) for g in history.all(ev.Gate)]
@@ -84,17 +98,40 @@ def _lines(
         lines.append(_line("last good", times["last_good_s"], "last final caption before the fault"))
     if anchor is not None:
         lines.append(_line("anchor", times["anchor_s"], f"{anchor.name} ({anchor.person})"))
+    lines += [_step_line(s) for name, s in steps.items() if name not in {LANDED, NOTICED, HEALED, *HOPS}]
     for state in states:
         seen_s = times[f"first_{state.hop.replace('-', '_')}_s"]
         word = f"{state.state} {state.note}".rstrip() if state.state is not Hearing.HEARD else "none in time"
-        since = f"+{seen_s - (times['anchor_s'] or 0.0):.2f} s after the anchor" if seen_s is not None else ""
-        lines.append(_line(state.hop, seen_s, since, none=word))
+        after = f"{seen_s - (times['anchor_s'] or 0.0):.2f} s after the anchor" if seen_s is not None else ""
+        step = steps.get(state.hop)
+        took = f"+{step.took_s:.2f} s{_budget(step)}; " if step and step.took_s is not None else ""
+        lines.append(_line(state.hop, seen_s, f"{took}{after}", none=word))
     if times["outage_s"] is not None:
         lines.append(_line("outage", times["outage_s"], "from the last good caption to the next"))
     elif windows:
         none = "no good caption after the fault" if times["next_good_s"] is None else "no caption before the fault"
         lines.append(_line("outage", None, "", none=none))
     return lines
+
+
+def _step_line(step: RecoveryStep) -> str:
+    none = step.how if step.state != DONE and step.how else "kept" if step.state == KEPT else "never"
+    took = f"+{step.took_s:.2f} s" if step.took_s is not None else ""
+    told = f"{took}{_budget(step)}  {step.how}".rstrip()
+    return _line(_name(step.name), step.t_s, told, none=none)
+
+
+def _budget(step: RecoveryStep) -> str:
+    """Return ``, 0.05 of 3 s since ACK``; with (p) where the budget is only proposed, and OVER where it is broken."""
+    if step.budget_s is None or step.measured_s is None:
+        return ""
+    proposed = " (p)" if step.source == PROPOSED else ""
+    over = " OVER" if step.over else ""
+    return f", {step.measured_s:.2f} of {step.budget_s:.0f} s since {_name(step.since)}{proposed}{over}"
+
+
+def _name(step: str) -> str:
+    return NAMES.get(step, step)
 
 
 def _line(label: str, moment_s: float | None, text: str, *, none: str = "never") -> str:

@@ -61,7 +61,7 @@ def test_summary_has_exactly_the_published_keys():
     assert list(summary) == SUMMARY_KEYS
     assert list(summary["guarantees"][0]) == ["name", "outcome", "because", "evidence"]
     assert list(summary["diagnosis"][0]) == ["incident", "because", "evidence"]
-    assert all(key.endswith("_s") for key in summary["recovery"])
+    assert all(key.endswith("_s") for key in summary["recovery"].keys() - {"steps", "longest"})
 
 
 @pytest.mark.parametrize(
