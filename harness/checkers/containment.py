@@ -101,14 +101,26 @@ def _harmed_components(history: History) -> Iterator[Evidence]:
 # --- People outside every blast ---------------------------------------------------------------------------------------
 
 
+def _felt(e: ev.AnyEvent, person: str) -> str:
+    match e:
+        case ev.PhoneSocketClosed() if e.person == person:
+            return f"socket closed ({e.reason})"
+        case ev.RoomLost() if e.person == person:
+            return f"room was lost ({e.reason})"
+        case ev.RoomReconnecting() if e.person == person:
+            return "room was lost (its library resumes)"
+        case _:
+            return ""
+
+
 def _harm(history: History, speaker: int, person: str) -> Iterator[Evidence]:
     """Find what somebody whom no fault may touch lost, or felt, since the first fault began."""
     since_ns, steady_ns = fault_windows(history)[0].start_ns, steady_since_ns(history, person)
     end_ns = talk_end_ns(history)
-    for e in history.iter(ev.PhoneSocketClosed, ev.RoomLost):
-        if isinstance(e, ev.PhoneSocketClosed | ev.RoomLost) and e.person == person and since_ns <= e.t_ns < end_ns:
-            what = "socket closed" if isinstance(e, ev.PhoneSocketClosed) else "room was lost"
-            yield at(history, e.t_ns, e.proc or "phone", f"{person}, outside the blast radius: the {what} ({e.reason})")
+    for e in history.iter(ev.PhoneSocketClosed, ev.RoomLost, ev.RoomReconnecting):
+        what = _felt(e, person)
+        if what and since_ns <= e.t_ns < end_ns:
+            yield at(history, e.t_ns, e.proc or "phone", f"{person}, outside the blast radius: the {what}")
     if steady_ns is None:
         return
     if history.last(ev.Drained) is None:  # what was on its way when the record ended may still have come

@@ -114,7 +114,7 @@ def _steps(history: History) -> Iterator[Evidence]:
             yield at(history, e.t_ns, e.proc or "rig", text)
 
 
-def _step_text(event: ev.AnyEvent) -> str:  # noqa: PLR0911  one line per kind of event
+def _step_text(event: ev.AnyEvent) -> str:  # noqa: C901, PLR0911  one line per kind of event
     match event:
         case ev.Step(text=text):
             return text
@@ -132,6 +132,10 @@ def _step_text(event: ev.AnyEvent) -> str:  # noqa: PLR0911  one line per kind o
             return f"captions of {person} flow again"
         case ev.RecoveryMissed(reason=reason):
             return f"no recovery: {reason}"
+        case ev.RoomReconnecting(person=person):
+            return f"the phone of {person} lost its room; its media library resumes"
+        case ev.RoomReconnected(person=person):
+            return f"the phone of {person} has its room back"
         case ev.StoppedTalking():
             return "everybody stopped talking"
         case _:

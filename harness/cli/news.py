@@ -21,6 +21,8 @@ _LINES: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
     ev.Healed: lambda e: f"Healed {e.fault}: {e.proof}",
     ev.FaultFailed: lambda e: f"{e.fault} did not land: {e.reason}",
     ev.Gate: lambda e: f"zombie: {e.outcome} ({e.detail})" if e.detail else f"zombie: {e.outcome}",
+    ev.RoomReconnecting: lambda e: f"the phone of {e.person} lost its room, and its media library resumes",
+    ev.RoomReconnected: lambda e: f"the phone of {e.person} has its room back",
     ev.Anchor: lambda e: f"captions are owed to {e.person} from here on: {e.name}",
     ev.SteadyAgain: lambda e: f"captions of {e.person} flow again",
     ev.RecoveryMissed: lambda e: f"no recovery: {e.reason}",

@@ -258,4 +258,8 @@ def _room_line(event: ev.AnyEvent) -> str | None:
         return f"room not reached: {event.reason}"
     if isinstance(event, ev.RoomLost):
         return f"room lost: {event.reason}"
+    if isinstance(event, ev.RoomReconnecting):
+        return "room lost: the media library resumes"
+    if isinstance(event, ev.RoomReconnected):
+        return "room is back"
     return None
