@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from harness import events as ev
+from harness.phone.engine import Resumed, Resuming
 from harness.phone.rest_token import TokenRefused
 from harness.phone.room import Room
 from harness.tests.phone_world import KICKED, REPLACED, SIGNAL_LOST, Rooms, configured, seen
@@ -157,3 +158,25 @@ async def test_leaving_ends_everything(hall):
     engine.lose(SIGNAL_LOST)
     await asyncio.sleep(0.02)
     assert len(h.rooms.dials) == 1
+
+
+async def test_a_library_that_resumes_keeps_the_room_and_nothing_is_dialed(hall):
+    h = hall()
+    engine = await h.enter()
+    engine.on_lost(Resuming())
+    assert (h.room.state, h.room.connected) == ("resuming", False)
+    await asyncio.sleep(0.05)  # longer than the mend waits
+    assert len(h.rooms.dials) == 1
+    engine.on_lost(Resumed())
+    assert (h.room.state, h.room.connected) == ("connected", True)
+    assert h.kinds()[2:] == ["RoomReconnecting", "RoomReconnected"]
+
+
+async def test_a_room_lost_while_resuming_is_mended_by_a_fresh_dial(hall):
+    h = hall()
+    engine = await h.enter()
+    engine.on_lost(Resuming())
+    engine.lose(KICKED)
+    new = await seen(lambda: [e for e in h.rooms.engines[1:] if e.connected], "a second room")
+    assert new.token == "fresh-2"
+    assert h.room.connected
