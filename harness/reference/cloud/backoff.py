@@ -32,7 +32,7 @@ class Backoff:
 class Replacements:
     """Counts how often somebody else took this user's bridge session; two that never give up would flap for ever."""
 
-    def __init__(self, limit: float, window_s: float) -> None:
+    def __init__(self, limit: int, window_s: float) -> None:
         """Allow fewer than `limit` within `window_s` seconds."""
         self._limit = limit
         self._window_s = window_s

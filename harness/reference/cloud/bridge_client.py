@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,11 @@ UNANSWERED_JOIN_S = 2.0
 """How long an ending client waits for the answer to its JoinRoom, so that it can leave what it joined."""
 REPLACED_LIMIT = 4
 """So many replacements by somebody else within `replaced_window_s`, and the session is theirs."""
+ORPHAN_LIMIT = 7
+"""With the defect, two clients of one process go on for so many each: long enough to be heard, over before the end.
+
+The real cloud's never end.
+"""
 
 
 class BridgeClient:
@@ -60,9 +64,10 @@ class BridgeClient:
         self._chunks = 0
         timers = ctx.timers
         self._backoff = Backoff(timers.stream_reconnect_s, timers.reconnect_cap_s)
-        # Beside an orphan of its own process nobody can tell who is replaced by whom, so there nobody gives up.
-        limit = math.inf if ctx.defects.has("fresh-client-no-dispose") else REPLACED_LIMIT
-        self._replacements = Replacements(limit, timers.replaced_window_s)
+        if ctx.defects.has("fresh-client-no-dispose"):
+            self._replacements = Replacements(ORPHAN_LIMIT, 4 * timers.replaced_window_s)
+        else:
+            self._replacements = Replacements(REPLACED_LIMIT, timers.replaced_window_s)
         self._recovering: asyncio.Task[None] | None = None
         self._log.info("gRPC client initialized", bridge=ctx.settings.bridge_address)
 
