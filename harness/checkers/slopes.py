@@ -46,11 +46,15 @@ TOLERANCES: Final[Mapping[str, Tolerance]] = {
     # A leak of a join is one a cycle or more. A connection whose peer vanished stays half open until TCP gives up,
     # which is no leak: that is one or two in twenty cycles.
     "descriptors": Tolerance(0.25, "descriptors"),
+    "sockets": Tolerance(0.25, "sockets"),
+    "threads": Tolerance(0.25, "threads"),
     # A zombie for each cloud that vanished would be 0.05, one every twenty cycles.
     "sessions": Tolerance(0.04, "sessions"),
     "streams": Tolerance(0.04, "streams"),
     "participants": Tolerance(0.04, "participants"),
 }
+SHOWN: Final = frozenset({"sockets", "threads"})
+"""Not judged: sockets are descriptors already, and a pool may take its threads when it likes."""
 OURS: Final = Tolerance(2 * MB, "MB", MB)
 """Memory that a process of the harness may gain: it keeps what it has seen, for as long as the run lasts."""
 
@@ -78,7 +82,7 @@ def _slope(ours: bool, part: str, quantity: str, points: Sequence[tuple[int, flo
     tolerance = OURS if ours and quantity == MEMORY else TOLERANCES[quantity]
     starts = [_array(points, who) for who in dict.fromkeys(who for *_, who in points)]
     low, middle, high = sen([start[WARM_UP_CYCLES:] for start in starts])
-    judged = quantity != MEMORY or played >= MEMORY_FROM_CYCLES
+    judged = quantity not in SHOWN and (quantity != MEMORY or played >= MEMORY_FROM_CYCLES)
     return Slope(
         part=part, quantity=quantity, unit=tolerance.unit, ours=ours,
         per_cycle=_shown(middle, tolerance), low=_shown(low, tolerance), high=_shown(high, tolerance),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from harness import events as ev
 from harness.checkers import Judgement, judge
 from harness.history import History
+from harness.report.charts import ZOMBIES, chart
 from harness.report.machine import verdict_json
 from harness.report.text import markdown
 
@@ -14,18 +16,22 @@ VERDICT, REPORT = "verdict.json", "report.md"
 
 
 def write(run_dir: Path) -> Judgement:
-    """Read the records of ``run_dir``, judge them, and write verdict.json and report.md beside them.
+    """Read the records of ``run_dir``, judge them, and write verdict.json, report.md and charts beside them.
 
     Judging the same records again writes the same bytes.
 
     Raises:
         CorruptRun: the records cannot be read; nothing is written then.
     """
-    judgement = judge(History.load(run_dir))
+    history = History.load(run_dir)
+    judgement = judge(history)
     story = dataclasses.replace(judgement.story, run=shown_path(run_dir))
     judgement = dataclasses.replace(judgement, story=story)
     _replace(run_dir / VERDICT, verdict_json(judgement))
     _replace(run_dir / REPORT, markdown(judgement))
+    if judgement.slopes:
+        (run_dir / ZOMBIES).parent.mkdir(exist_ok=True)
+        _replace(run_dir / ZOMBIES, chart(judgement.slopes, history.all(ev.CycleDone), story.scenario))
     return judgement
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Final
 
-from harness.checkers import SENTENCES, TITLES, Diagnosis, Evidence, Judgement, Outcome, Recovery
+from harness.checkers import SENTENCES, TITLES, Diagnosis, Evidence, Judgement, Outcome, Recovery, Slope
 from harness.report.known import known_breakage, known_seen
 
 SCHEMA: Final = 1
@@ -45,8 +46,23 @@ def verdict_json(judgement: Judgement) -> str:
         "took_s": story.took_s,
         "timings": dict(story.timings),
         "notes": list(story.notes),
+        "slopes": [_slope(s) for s in judgement.slopes],
     }
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+def _slope(slope: Slope) -> Json:
+    """Return a slope without its points, which are in ``events/``; what is not finite is null, as JSON has it."""
+    ends = {"per_cycle": slope.per_cycle, "low": slope.low, "high": slope.high}
+    return {
+        "part": slope.part,
+        "quantity": slope.quantity,
+        "unit": slope.unit,
+        "ours": slope.ours,
+        **{name: value if math.isfinite(value) else None for name, value in ends.items()},
+        "tolerance": slope.tolerance,
+        "outcome": slope.outcome.value if slope.outcome else None,
+    }
 
 
 def summary_json(judgement: Judgement) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.checkers import TITLES, Diagnosis, Evidence, Judgement, Outcome, Verdict
+from harness.report.charts import ZOMBIES, slope_words
 from harness.report.known import known_seen
 from harness.report.machine import MACHINE, exit_code
 
@@ -46,6 +47,7 @@ def markdown(judgement: Judgement) -> str:
     clue = first_clue(judgement)
     if clue is not None:
         parts += ["", f"First clue: {_clue(clue)}"]
+    parts += _slopes(judgement)
     if judgement.recovery.lines:
         parts += ["", "## Recovery", "", "```", *judgement.recovery.lines, "```"]
     parts += ["", "## Story", "", "```", *(f"{s.t_s:9.3f} s  {s.text}" for s in story.steps), "```"]
@@ -53,6 +55,17 @@ def markdown(judgement: Judgement) -> str:
         parts += ["", "## Checklist", ""]
         parts += [f"- **{a.answer}** {a.item}: {a.evidence}" for a in judgement.checklist]
     return "\n".join([*parts, *_where(judgement)]) + "\n"
+
+
+def _slopes(judgement: Judgement) -> list[str]:
+    if not judgement.slopes:
+        return []
+    lines = ["", "## Over the cycles", "", f"Chart: [{ZOMBIES}]({ZOMBIES}); slopes with their 99 % intervals:", ""]
+    lines += ["| part | quantity | slope | |", "|---|---|---|---|"]
+    for s in sorted(judgement.slopes, key=lambda s: (s.ours, s.part)):
+        part = f"{s.part} (ours)" if s.ours else s.part
+        lines.append(f"| {part} | {s.quantity.replace('_bytes', ', MB')} | {slope_words(s)} | {s.outcome or ''} |")
+    return lines
 
 
 def _first_words(judgement: Judgement) -> str:
