@@ -111,8 +111,8 @@ def bridge_restart_slower(s: Scene) -> Diagnosis | None:
     lines = s.log("cloud", r"Reconnection failed", s.struck_ns)
     if not lines or not s.broken(*CAPTIONS) or s.log("cloud", JOINED, lines[-1].t_ns):
         return None
-    if not _bridge_is_up(s):
-        return None  # there was nothing to come back to
+    if s.refused or not _bridge_is_up(s):
+        return None  # it was turned away, or there was nothing to come back to
     tried = "once" if len(lines) == 1 else f"{len(lines)} times"
     why = f"after a stream error the cloud tried its bridge {tried}, too early, and never again"
     broke = s.log("cloud", r"Audio stream error", s.struck_ns)

@@ -1,13 +1,16 @@
 """Each family names its incident from the evidence it needs, and nothing is named in a green run."""
 
 import json
+import re
 
 import pytest
 
 from harness import events as ev
-from harness.checkers import judge
+from harness.checkers import INCIDENTS, judge
 from harness.checkers.hearing import Hearing, first_silent_hop, hop_states
 from harness.frames import Flag, Hop
+from harness.reference.defects import DEFECTS
+from harness.settings import PROJECT_ROOT
 from harness.tests.histories import ALICE, Draft, at, audio_status, green, log, ns
 
 REFUSED = '{"message":"Session already exists for user","error":"session already exists for this user"}'
@@ -87,9 +90,36 @@ CASES = [
 ]  # fmt: skip
 
 
+CASES += [
+    (
+        "stream-end-not-retried", "cloud-in",
+        [log(8.66, "cloud", "Audio stream started"), log(8.9, "cloud", "Audio stream ended")],
+    ),
+    (
+        "orphan-client-ping-pong", "cloud-in",
+        [
+            *(log(8.6 + n / 10, "cloud", "gRPC client initialized") for n in range(2)),
+            *(log(9 + n, "bridge", "JoinRoom request: userId=alice@x, room=alice@x") for n in range(5)),
+            *(log(9.5 + n, "cloud", "Audio stream ended") for n in range(4)),
+            *(log(9.6 + n, "cloud", "Attempting to reconnect after stream error") for n in range(4)),
+        ],
+    ),
+    (
+        "old-close-disposes-live-session", "cloud-in",
+        [
+            at(8.7, ev.PhoneSocketOpen(person="alice", attempt=3), "phone-1"),
+            log(13, "cloud", "Cleanup grace period expired for user session: alice@x"),
+        ],
+    ),
+    ("stt-down-at-subscribe", "stt-in", [at(8.5, ev.LinkRefused(link="cloud->stt", reason="refused"), "links")]),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(("incident", "hop", "events"), CASES, ids=[c[0] for c in CASES])
 def test_family(incident, hop, events):
     draft = without_zombie(broken(hop)).add(*events)
+    if incident == "stt-down-at-subscribe":
+        draft.drop(ev.SttOpened)
     assert incidents(draft)[0] == incident
 
 
@@ -147,3 +177,75 @@ def test_deaf_ear_is_never_blamed():
 def test_refusal_that_captions_survived_is_a_finding():
     draft = green().add(log(8.66, "bridge", REFUSED))
     assert [d.incident for d in judge(draft.history()).findings] == ["join-refused-existing-session"]
+
+
+# --- what must not be named ---
+
+NOT_NAMED = [
+    ("stream-end-not-retried", [log(8.9, "cloud", "Audio stream ended"), log(9.9, "cloud", "Calling JoinRoom RPC")]),
+    ("stream-end-not-retried", [log(8.8, "cloud", "Audio stream ended"), log(8.9, "cloud", "Audio stream error")]),
+    ("stream-end-not-retried", [log(14.95, "cloud", "Audio stream ended")]),  # the teardown's doing
+    (
+        "bridge-restart-slower-than-retry",
+        [log(9, "cloud", "Reconnection failed"), log(10, "cloud", "Joined LiveKit room")],
+    ),
+    ("bridge-restart-slower-than-retry", [log(9, "cloud", "Reconnection failed"), log(9, "bridge", REFUSED)]),
+    (
+        "bridge-restart-slower-than-retry",
+        [
+            log(9, "cloud", "Reconnection failed"),
+            at(9, ev.ComponentExited(component="bridge", identity="pid 10", exit_text="exited 2", by_us=False)),
+        ],
+    ),
+    (
+        "sfu-down-at-join",
+        [
+            log(8.66, "cloud", "JoinRoom returned failure failed to connect to room"),
+            log(9.9, "cloud", "Joined LiveKit room"),
+        ],
+    ),
+    (
+        "kicked-agent-unnoticed",
+        [
+            log(9, "bridge", "Disconnected from LiveKit room: alice"),
+            log(9.5, "bridge", "Successfully joined room: userId=alice@x"),
+        ],
+    ),
+    (  # a phone that comes back often has its joins
+        "orphan-client-ping-pong",
+        [
+            *(log(8.6 + n / 10, "cloud", "gRPC client initialized") for n in range(2)),
+            *(log(9 + n, "bridge", "JoinRoom request: userId=alice@x, room=alice@x") for n in range(5)),
+            *(log(9.5 + n, "cloud", "Audio stream ended") for n in range(4)),
+            *(at(8.9 + n, ev.PhoneSocketOpen(person="alice", attempt=3 + n), "phone-1") for n in range(6)),
+        ],
+    ),
+    (  # the phone was away for the whole grace: that is what the grace is for
+        "old-close-disposes-live-session",
+        [log(8.2, "cloud", "Cleanup grace period expired for user session: alice@x")],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("incident", "events"), NOT_NAMED, ids=[f"{i}-{n}" for n, (i, _) in enumerate(NOT_NAMED)])
+def test_an_incident_is_not_named_when_the_evidence_says_otherwise(incident, events):
+    assert incident not in incidents(without_zombie(broken()).add(*events))
+
+
+def test_an_app_that_went_down_is_told_apart_by_whether_its_phone_came_back():
+    down = at(10, ev.AppSocketClosed(session="s", code=1006, reason=""), "ears")
+    deaf = at(10, ev.EarDeaf(hop="app-in", reason="app socket down"), "ears")
+    draft = without_zombie(broken("app-in")).add(down, deaf)
+    assert incidents(draft)[0] == "app-runs-but-deaf"
+    draft.add(at(11, ev.PhoneSocketOpen(person="alice", attempt=3), "phone-1"))
+    assert incidents(draft)[0] == "apps-not-restarted-on-reconnect"
+    assert "app-runs-but-deaf" not in incidents(draft)
+    draft.add(at(11.5, ev.AppWebhook(type="session_request", session="s"), "ears"))
+    assert "apps-not-restarted-on-reconnect" not in incidents(draft)
+
+
+def test_every_incident_that_a_family_names_is_in_the_list_and_the_other_way_round():
+    source = "".join(path.read_text() for path in (PROJECT_ROOT / "harness" / "checkers").glob("families_*.py"))
+    assert set(re.findall(r'Diagnosis\(\s*"([a-z-]+)"', source)) <= INCIDENTS
+    assert set(re.findall(r'"([a-z-]+)"', source)) >= INCIDENTS
+    assert {defect.incident for defect in DEFECTS.values()} <= INCIDENTS
