@@ -6,8 +6,10 @@ import re
 import pytest
 
 from harness import events as ev
-from harness.checkers import INCIDENTS, judge
+from harness.checkers import INCIDENTS, Evidence, Outcome, Verdict, judge
+from harness.checkers.families_bridge import bridge_session_leak
 from harness.checkers.hearing import Hearing, first_silent_hop, hop_states
+from harness.checkers.scene import Scene
 from harness.frames import Flag, Hop
 from harness.reference.defects import DEFECTS
 from harness.settings import PROJECT_ROOT
@@ -249,3 +251,21 @@ def test_every_incident_that_a_family_names_is_in_the_list_and_the_other_way_rou
     assert set(re.findall(r'Diagnosis\(\s*"([a-z-]+)"', source)) <= INCIDENTS
     assert set(re.findall(r'"([a-z-]+)"', source)) >= INCIDENTS
     assert {defect.incident for defect in DEFECTS.values()} <= INCIDENTS
+
+
+@pytest.mark.parametrize(
+    ("where", "text", "joins", "named"),
+    [
+        ("bridge", "bridge keeps 1.00 descriptors per cycle (tolerance 0.25): 31, then 52", 20, True),
+        ("cloud", "cloud keeps 1.00 descriptors per cycle (tolerance 0.25): 31, then 52", 20, False),
+        ("bridge", "the bridge holds 2 sessions for 1 connected", 20, False),
+        ("bridge", "bridge keeps 1.00 descriptors per cycle (tolerance 0.25): 31, then 52", 1, False),
+    ],
+    ids=["grows", "the cloud's", "one left", "one join"],
+)  # fmt: skip
+def test_a_leak_is_what_the_bridge_keeps_of_each_of_many_joins(where, text, joins, named):
+    draft = green().add(*(log(2 + n / 10, "bridge", "Successfully joined room: userId=alice@x") for n in range(joins)))
+    clean = Verdict("clean", Outcome.BROKEN, text, (Evidence(14.0, where, text),))
+    found = bridge_session_leak(Scene(draft.history(), {"clean": clean}))
+    assert (found is not None) is named
+    assert found is None or found.incident == "bridge-session-leak"

@@ -11,11 +11,33 @@ from harness.history import History
 from harness.settings import PROJECT_ROOT
 
 HISTORIES = PROJECT_ROOT / "fixtures" / "histories"
+SILENT = {"resumes", "bounded_loss"}
+DEFECTIVE = {
+    "app-close-ignored": (SILENT | {"honest"}, "app-runs-but-deaf"),
+    "app-not-restarted": (SILENT | {"honest"}, "apps-not-restarted-on-reconnect"),
+    "bridge-back-too-late": (SILENT | {"clean"}, "bridge-restart-slower-than-retry"),
+    "bridge-panics": (SILENT | {"alive", "contained"}, "bridge-panic-closed-channel"),
+    "bridge-waits-at-sigterm": ({"alive"}, "bridge-sigterm-hangs"),
+    "bytes-exchanged": ({"honest", "intact", "resumes"}, "pcm-byte-order"),
+    "keepalives-as-health": ({"honest"}, "stt-keepalive-false-health"),
+    "live-session-disposed": ({"bounded_loss", "clean", "honest"}, "old-close-disposes-live-session"),
+    "livekit-away-at-join": (SILENT | {"clean"}, "sfu-down-at-join"),
+    "microphone-stays-off": (SILENT, "mic-state-lost-while-away"),
+    "phone-without-room": (SILENT, "phone-fails-room-rejoin"),
+    "stream-ended": (SILENT | {"clean"}, "stream-end-not-retried"),
+    "stt-never-opened": (SILENT | {"honest"}, "stt-down-at-subscribe"),
+    "stt-not-opened-again": (SILENT, "stt-close-not-recreated"),
+    "two-clients-quarrel": ({"bounded_loss"}, "orphan-client-ping-pong"),
+}
+"""Folder of a history with one defect: the guarantees that are BROKEN, and the only incident that may be named."""
+MADE_WORSE = {"live-session-disposed": ["stt-keepalive-false-health"]}
+"""What may be named besides: the cloud's health said fine while the disposed session heard nothing."""
 KEPT = {
     "zombie-told-to-nobody": ("BROKEN", {"resumes", "bounded_loss", "honest"}, "zombie-first-connect"),
     "reconnect-refused": ("BROKEN", {"resumes", "bounded_loss"}, "join-refused-existing-session"),
     "mute-bridge": ("BROKEN", {"resumes"}, "silent-audio-gap"),
     "zombie-replaced": ("HOLDS", set(), None),
+    **{name: ("BROKEN", broken, incident) for name, (broken, incident) in DEFECTIVE.items()},
 }
 """Folder of a history: outcome, the guarantees that are BROKEN, the incident named first."""
 
@@ -49,3 +71,9 @@ def test_a_zombie_that_was_promised_and_not_there_is_unknown():
     judgement = judge(History.of(without, history.frames))
     assert str(judgement.outcome) == "UNKNOWN"
     assert any("no zombie made" in why for why in judgement.preconditions)
+
+
+@pytest.mark.parametrize("name", DEFECTIVE)
+def test_no_other_incident_is_named(name):
+    judgement = judge(History.load(HISTORIES / name))
+    assert [d.incident for d in judgement.diagnosis] == [DEFECTIVE[name][1], *MADE_WORSE.get(name, [])]
