@@ -71,7 +71,7 @@ class RecoveryStep:
     name: str
     """``landed``, ``noticed``, ``healed``, ``socket``, ``ack``, ``room``, or a hop."""
     state: str
-    """``done``, ``kept`` (not needed: it was never lost), ``missed``, ``not applicable``, or why a hop heard nothing."""
+    """``done``, ``kept`` (never lost, so not needed), ``missed``, ``not applicable``, or why a hop heard nothing."""
     t_s: float | None
     """When, since the run's first event."""
     took_s: float | None
