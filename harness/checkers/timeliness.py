@@ -95,19 +95,26 @@ def _fresh_ns(history: History, person: str, speaker: int, impact: Span) -> int 
 
 def lags_in(history: History, speaker: int, span: Span) -> list[LaggedFinal]:
     """Return the finals of this speaker that came in ``span`` and named words not named before, in order."""
+    return [one for one in lags_of(history, speaker) if span.start_ns <= one.t_ns < span.end_ns]
+
+
+def lags_of(history: History, speaker: int) -> list[LaggedFinal]:
+    """Return all finals of this speaker that named words not named before, in order."""
     named: set[int] = set()
     found = []
     for caption in history.captions("app-in", final=True, speaker=speaker):
         fresh = [w for w in caption.words if w not in named]
         named.update(fresh)
-        if fresh and span.start_ns <= caption.t_ns < span.end_ns:
+        if fresh:
             spoken_ns = history.spoken_ns(word_frames(max(fresh))[-1])
             found.append(LaggedFinal(caption.t_ns, (caption.t_ns - spoken_ns) / SECOND_NS, caption.text))
     return found
 
 
 def _judge(history: History, speaker: int, person: str, budget_s: float) -> Verdict:
-    stretches = [lags_in(history, speaker, span) for span in judged_spans(history, person, speaker)]
+    every = lags_of(history, speaker)
+    spans = judged_spans(history, person, speaker)
+    stretches = [[one for one in every if span.start_ns <= one.t_ns < span.end_ns] for span in spans]
     lags = [lag for stretch in stretches for lag in stretch]
     if len(lags) < FEWEST:
         text = f"{len(lags)} final captions of {person} came while the system was steady; {FEWEST} are needed"

@@ -7,6 +7,7 @@ hop, the first final caption. A step that was not needed (the socket never close
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -123,11 +124,11 @@ def noticed(history: History, since_ns: int, until_ns: int) -> _Seen:
     """Return who first knew of the loss, and how: a phone, a health endpoint, or a log line of cloud or bridge."""
     hit = {name for e in history.all(ev.Injecting) for name in e.blast}
     told = [re.compile(p) for p in history.run_started.told]
-    for e in history.events:
-        if since_ns <= e.t_ns <= until_ns:
-            how = _tells(e, hit, told)
-            if how:
-                return _Seen(NOTICED, DONE, e.t_ns, how)
+    first, end = (bisect_left(history.events, t_ns, key=lambda e: e.t_ns) for t_ns in (since_ns, until_ns + 1))
+    for e in history.events[first:end]:
+        how = _tells(e, hit, told)
+        if how:
+            return _Seen(NOTICED, DONE, e.t_ns, how)
     return _Seen(NOTICED, MISSED, how="by nobody")
 
 
