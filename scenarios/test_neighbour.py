@@ -14,8 +14,8 @@ async def test_bob_feels_nothing_when_alices_session_is_ended(rig, way):
     """
     async with rig() as r:
         alice = await r.phone("alice")
-        bob = await r.phone("bob")
         await alice.starts_talking()
+        bob = await r.phone("bob")
         await bob.starts_talking()
         await r.steady(alice.flow, bob.flow)
 
