@@ -158,4 +158,8 @@ def _level(history: History) -> str:
         return ""
     done = history.last(ev.CycleDone)
     judged = "" if any(slope.unit == "MB" for slope in slopes) else "; memory is judged from 30 cycles on"
-    return f"; {len(slopes)} quantities stay level over {done.number if done else 0} cycles{judged}"
+    return f"; {_counted(len(slopes))} level over {done.number if done else 0} cycles{judged}"
+
+
+def _counted(number: int) -> str:
+    return "1 quantity stays" if number == 1 else f"{number} quantities stay"

@@ -1,0 +1,76 @@
+"""What a process takes of the machine, by the numbers of a process that takes it on purpose."""
+
+import asyncio
+import os
+import socket
+import tempfile
+
+import pytest
+
+from harness.rig.sampling import PID, usage
+
+TOOK = 32 * 1024 * 1024
+
+
+def test_memory_descriptors_sockets_and_threads_are_seen():
+    before = usage([os.getpid()])
+    held = bytearray(b"\x01" * TOOK)
+    with tempfile.TemporaryFile(), socket.socket(), socket.socket():
+        after = usage([os.getpid()])
+    assert after["memory_bytes"] - before["memory_bytes"] == pytest.approx(len(held), rel=0.1)
+    assert after["descriptors"] - before["descriptors"] == 3
+    assert after["sockets"] - before["sockets"] == 2
+    assert after["threads"] >= 1
+
+
+def test_two_processes_are_summed_and_one_that_is_gone_counts_nothing():
+    one = usage([os.getpid()])
+    assert usage([os.getpid(), os.getpid()])["threads"] == 2 * one["threads"]
+    assert usage([2**22 + 1]) == {}
+
+
+@pytest.mark.parametrize(
+    ("identity", "pid"), [("4711", "4711"), ("ab12cd34ef56 (pid 4711)", "4711"), ("start 2", None), ("ab12cd34", None)]
+)
+def test_pid_of_an_identity(identity, pid):
+    named = PID.search(identity)
+    assert (named and (named[1] or named[2])) == pid
+
+
+async def test_a_cycle_without_captions_is_the_last(monkeypatch):
+    from harness import events as ev  # noqa: PLC0415
+    from harness.rig import cycling  # noqa: PLC0415
+
+    seen, struck, sampled = [], [], []
+
+    class Budget:
+        resumes_s = 6.0
+
+    class Recorder:
+        emit = staticmethod(seen.append)
+
+    class Told:
+        budget, recorder, stack, people = Budget, Recorder, None, {}
+
+        def step(self, text):
+            assert text.startswith("cycle ")
+
+        async def strike(self, fault):
+            struck.append(fault)
+            await asyncio.sleep(0)
+
+        async def recovered(self, flow, *, within_s, watch_on):
+            assert (flow, within_s) == ("flow", 6.0)
+            assert watch_on == (len(struck) == 9)
+            return len(struck) < 3
+
+    async def take(_stack, _people, cycle):
+        sampled.append(cycle)
+
+    monkeypatch.setattr(cycling, "take_samples", take)
+    await cycling.cycles(Told(), "flow", ("one", "two"), count=9)
+    assert struck == ["one", "two", "one"]
+    assert sampled == [1, 2, 3]
+    assert [(e.number, e.of, e.heard) for e in seen if isinstance(e, ev.CycleDone)] == [
+        (1, 9, True), (2, 9, True), (3, 9, False),
+    ]  # fmt: skip
