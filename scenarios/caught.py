@@ -61,6 +61,8 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("livekit-down-at-connect", ["cloud:no-join-retry"], SILENT | {"Clean"}, "sfu-down-at-join"),
     ("baseline", ["cloud:swap-endian"], {"Resumes", "Honest", "Intact"}, "pcm-byte-order"),
     ("baseline", [MUTE], {"Resumes"}, "silent-audio-gap"),
+    ("pause-bridge", ["bridge:deaf-after-gap"], set(), None),
+    ("pause-bridge", ["bridge:deaf-after-gap", "cloud:no-gap-detector"], SILENT, "silent-audio-gap"),
     ("pause-bridge", ["cloud:health-from-keepalive"], {"Honest"}, "stt-keepalive-false-health"),
     ("bridge-sigterm-with-stream-open", ["bridge:sigterm-waits"], {"Alive"}, "bridge-sigterm-hangs"),
     ("bridge-sigterm-with-stream-open", ["cloud:no-reconnect-on-end"], SILENT | {"Clean"}, "stream-end-not-retried"),

@@ -57,11 +57,21 @@ async def test_a_container_loses_its_network_for_real(play, way, proof):
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("way", list(FAULTS))
 async def test_a_bridge_that_stays_deaf_is_caught(play, way):
-    """A bridge that never hears again after the gap, and looks healthy, is BROKEN by what was not captioned."""
-    verdict = await play(f"bridge-network-gone[{way}]", system="containers", defects=["bridge:deaf-after-gap"])
+    """A bridge that never hears again after the gap, and looks healthy, is BROKEN where nobody watches for silence."""
+    deaf = ["bridge:deaf-after-gap", "cloud:no-gap-detector"]
+    verdict = await play(f"bridge-network-gone[{way}]", system="containers", defects=deaf)
     broken = {g["name"] for g in verdict["guarantees"] if g["outcome"] == "BROKEN"}
     assert broken == {"Resumes", "Bounded loss"}, verdict["report"]  # the cloud tells that no audio comes
     assert verdict["diagnosis"][0]["incident"] == "silent-audio-gap", verdict["report"]
+
+
+@pytest.mark.container
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("way", list(FAULTS))
+async def test_a_cloud_that_watches_for_silence_mends_a_deaf_bridge(play, way):
+    """The same bridge with a cloud that joins anew after a gap HOLDS."""
+    verdict = await play(f"bridge-network-gone[{way}]", system="containers", defects=["bridge:deaf-after-gap"])
+    assert verdict["outcome"] == "HOLDS", verdict["report"]
 
 
 def address_of(lost: Injected) -> str:

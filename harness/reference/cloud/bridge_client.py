@@ -24,7 +24,7 @@ UNANSWERED_JOIN_S = 2.0
 """How long an ending client waits for the answer to its JoinRoom, so that it can leave what it joined."""
 REPLACED_LIMIT = 4
 """So many replacements by somebody else within `replaced_window_s`, and the session is theirs."""
-ORPHAN_LIMIT = 7
+ORPHAN_LIMIT = 12
 """With the defect, two clients of one process go on for so many each: long enough to be heard, over before the end.
 
 The real cloud's never end.
@@ -63,10 +63,11 @@ class BridgeClient:
         self._retired = False
         self._chunks = 0
         timers = ctx.timers
-        self._backoff = Backoff(timers.stream_reconnect_s, timers.reconnect_cap_s)
-        if ctx.defects.has("fresh-client-no-dispose"):
+        if ctx.defects.has("fresh-client-no-dispose"):  # as the real cloud, whose pauses do not grow
+            self._backoff = Backoff(timers.stream_reconnect_s, timers.stream_reconnect_s)
             self._replacements = Replacements(ORPHAN_LIMIT, 4 * timers.replaced_window_s)
         else:
+            self._backoff = Backoff(timers.stream_reconnect_s, timers.reconnect_cap_s)
             self._replacements = Replacements(REPLACED_LIMIT, timers.replaced_window_s)
         self._recovering: asyncio.Task[None] | None = None
         self._log.info("gRPC client initialized", bridge=ctx.settings.bridge_address)
