@@ -18,7 +18,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 # part may say where ARGS choose, but never both, and in CI none. Any other, e.g. that of Ctrl-C, ends it.
 # A stack waits most of its time: with three on two cores all verdicts were as expected, and none UNKNOWN.
 CORES := $(shell nproc)
-JOBS ?= $(shell expr $(CORES) + 1)
+JOBS ?= $(shell expr $(CORES) \* 2 + 1)
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin

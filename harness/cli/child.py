@@ -159,11 +159,16 @@ async def _kill_when_it_lingers(process: asyncio.subprocess.Process, interruptio
 
 async def _follow(ending: asyncio.Task[int], verdicts: Path, view: View) -> Path | None:
     seen: Following | None = None
+    told = ""
     while True:
         done, _ = await asyncio.wait({ending}, timeout=LOOK_EVERY_S)
         if seen is None:
             run_dir, _ = read_verdicts(verdicts)
             seen = Following(run_dir) if run_dir else None
+            waiting = [text for word, text in lines_of(verdicts) if word == "waiting"]
+            if waiting and not told:
+                told = waiting[0]
+                sys.stderr.write(f"{told}\n")
         if seen is not None:
             view.update(seen, seen.look())
         if done or any(word == "standing" for word, _ in lines_of(verdicts)):
