@@ -16,7 +16,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 # run it belongs to: so what makes such networks runs after the rest, not beside it.
 # Of pytest's exit codes 1 is "some failed", after which the other part still runs, and 5 is "nothing selected", which one
 # part may say where ARGS choose, but never both, and in CI none. Any other, e.g. that of Ctrl-C, ends it.
-# A stack waits most of its time: with three on two cores all verdicts were as expected, and none UNKNOWN.
+# How many may be begun at once; each then waits for its turn, which depends on what the machine does (harness.turns).
 CORES := $(shell nproc)
 JOBS ?= $(shell expr $(CORES) \* 2 + 1)
 
