@@ -52,7 +52,7 @@ class FakeRoom:
 @pytest.fixture
 def room(monkeypatch):
     made: Any = FakeRoom()
-    monkeypatch.setattr(livekit_engine.rtc, "Room", lambda: made)
+    monkeypatch.setattr(rtc, "Room", lambda: made)
     return made
 
 
