@@ -90,7 +90,7 @@ async def test_an_stt_that_is_away_at_the_subscription_gets_its_stream_when_it_i
 
 @pytest.mark.parametrize("defects", [(), ("no-app-restart",)])
 async def test_a_reconnect_starts_an_app_that_should_run(defects):
-    slow = replace(BRISK, grace_s=5.0)
+    slow = replace(BRISK, grace_s=5.0, app_connect_s=0.1, app_grace_s=0.05)
     async with world(*defects, timers=slow) as w:
         phone = await w.captions_running()
         await eventually(lambda: w.cloud.ctx.users.running_apps(USER), "the app noted as running")
@@ -132,12 +132,12 @@ async def test_an_app_whose_socket_closed_is_called_after_its_grace(defects, cal
 
 @pytest.mark.parametrize("defects", [(), ("no-mic-resync",)])
 async def test_a_phone_that_reconnects_is_told_of_its_microphone(defects):
-    async with world(*defects, timers=replace(BRISK, mic_keepalive_s=0.4)) as w:
+    async with world(*defects, timers=replace(BRISK, mic_keepalive_s=0.2)) as w:
         await w.captions_running()
         again = await w.phone()
         await again.acknowledged()
         if defects:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
             assert not again.of("microphone_state_change")
         told = await eventually(lambda: again.of("microphone_state_change"), "the microphone's state")
         assert told[0]["isMicrophoneEnabled"] is True
