@@ -4,12 +4,24 @@ import asyncio
 import contextlib
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from harness import FaultDidNotLand, Inconclusive, Landed, always, bounded_loss, honest, resumes, timely
+from harness import (
+    FaultDidNotLand,
+    GuaranteeBroken,
+    Inconclusive,
+    Landed,
+    always,
+    bounded_loss,
+    contained,
+    honest,
+    resumes,
+    timely,
+)
 from harness.processes import processes_of
+from harness.rig.people import Person
 from scenarios.caught import CAUGHT
 
 IDS = ["+".join([scenario, *(word.partition(":")[2] for word in defects)]) for scenario, defects, *_ in CAUGHT]
@@ -97,6 +109,29 @@ async def test_a_lagging_harness_is_unknown(rig, verdict_of, stall_ms, outcome):
     verdict = verdict_of(r)
     assert verdict["outcome"] == outcome, verdict["report"]
     assert [p.partition(" itself was ")[0] for p in verdict["preconditions"]] == (["rig"] if stall_ms > 500 else [])
+
+
+async def test_a_voice_in_somebody_elses_room_is_broken(rig, verdict_of, monkeypatch):
+    """Bob's phone shows the cloud alice's token: he talks in her room, into her captions, and it is said where."""
+    own_token = Person.core_token
+
+    def alices_token(self, secret):
+        return own_token(replace(self, user_id="alice@example.com"), secret)
+
+    monkeypatch.setattr(Person, "core_token", alices_token)
+    async with rig() as r:
+        alice = await r.phone("alice")
+        await alice.starts_talking()
+        await r.steady(alice.flow)
+        bob = await r.phone("bob")
+        await bob.starts_talking()
+        await r.wait(5, "bob talks in her room")
+    with pytest.raises(GuaranteeBroken):
+        r.check(contained)
+    contained_row = verdict_of(r)["guarantees"][0]
+    assert contained_row["outcome"] == "BROKEN"
+    heard = {row["where"] for row in contained_row["evidence"] if row["text"].startswith("bob was heard")}
+    assert {"sfu", "cloud-in", "app-in"} <= heard, contained_row
 
 
 async def test_a_story_that_raises_leaves_nothing_running(rig, verdict_of):
