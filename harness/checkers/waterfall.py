@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,8 @@ from harness.history import History
 
 DONE, KEPT, MISSED, NOT_APPLICABLE = "done", "kept", "missed", "not applicable"
 LANDED, NOTICED, HEALED, SOCKET, ACK, ROOM, FINAL = "landed", "noticed", "healed", "socket", "ack", "room", "app-in"
+DIALED = "dialed"
+"""Where a story without a fault begins."""
 OURS: Final = frozenset({LANDED, HEALED})
 """Steps that are the story's, not the system's: they never count as the longest."""
 
@@ -185,7 +187,7 @@ def _came(name: str, t_ns: int | None, *, lost: bool) -> _Seen:
 def _weighed(
     history: History, seen: list[_Seen], since_ns: int, windows: tuple[FaultWindow, ...]
 ) -> Iterator[RecoveryStep]:
-    moments: dict[str, int] = {}
+    moments: dict[str, int] = {} if windows else {DIALED: since_ns}
     before_ns = since_ns
     kept = {s.name for s in seen if s.state == KEPT}
     cloud = any("cloud" in e.blast for e in history.all(ev.Injecting)) and bool(windows)
@@ -195,20 +197,27 @@ def _weighed(
             budget = AFTER_CLOUD if cloud else AFTER_GAP
         elif budget is not None and budget.since == ACK and ACK in kept:
             budget = AFTER_GAP
-        from_ns = before_ns
-        if budget is not None:
-            nearest = moments.get(LANDED, since_ns) if budget.since == HEALED else before_ns
-            from_ns = moments.get(budget.since, nearest)
+        since = _since(budget, moments)
+        from_ns = moments.get(since, before_ns)
         yield RecoveryStep(
             name=one.name, state=one.state, how=one.how,
             t_s=None if one.t_ns is None else round(history.seconds(one.t_ns), 3),
             took_s=_between(before_ns, one.t_ns), measured_s=_between(from_ns, one.t_ns),
             budget_s=budget.within_s if budget else None,
-            since=budget.since if budget else "", source=budget.source if budget else "",
+            since=since, source=budget.source if budget else "",
         )  # fmt: skip
         if one.t_ns is not None:
             moments[one.name] = one.t_ns
             before_ns = max(before_ns, one.t_ns)
+
+
+def _since(budget: StepBudget | None, moments: Mapping[str, int]) -> str:
+    """Return from which step a budget counts here: what was not healed counts from the fault, else from the dial."""
+    if budget is None or budget.since in moments:
+        return budget.since if budget else ""
+    if budget.since == HEALED:
+        return LANDED if LANDED in moments else DIALED
+    return "the step before"
 
 
 def _between(start_ns: int, end_ns: int | None) -> float | None:

@@ -66,6 +66,7 @@ def test_many_may_notice(event, how):
 
 def test_nobody_noticed():
     found, steps = recovery(green().drop(ev.PhoneSocketClosed))
+    assert (steps["socket"].since, steps["ack"].since) == ("landed", "socket")
     assert steps["noticed"].state == MISSED
     assert "noticed                 by nobody" in found.lines
 
@@ -112,7 +113,7 @@ def test_a_step_beyond_its_budget_says_so():
 
 def test_a_first_connection_has_a_waterfall_too():
     found, steps = recovery(green().without_fault())
-    assert found.steps[0].name == "socket"
+    assert (found.steps[0].name, found.steps[0].since) == ("socket", "dialed")
     assert steps["socket"].took_s == pytest.approx(0.05)
     assert steps["app-in"].measured_s == pytest.approx(1.98, abs=0.05)
 
