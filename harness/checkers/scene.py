@@ -12,6 +12,7 @@ from harness.checkers.checklist import refusals, replacements
 from harness.checkers.hearing import Hearing, HopState, hop_states
 from harness.checkers.timeline import anchors, at, fault_windows, first_index_after, observed_end_ns, of_log
 from harness.checkers.verdict import Evidence, Outcome, Verdict
+from harness.clock import SECOND_NS
 from harness.frames import Flag, Hop
 from harness.history import History
 
@@ -56,8 +57,19 @@ class Scene:
 
     @cached_property
     def hops(self) -> dict[str, HopState]:
-        """What each hop heard since ``from_ns``."""
-        return {s.hop: s for s in hop_states(self.history, self.from_ns)}
+        """What each hop heard since ``from_ns``; where captions came too late, until they were due."""
+        return {s.hop: s for s in hop_states(self.history, self.from_ns, until_ns=self.due_ns)}
+
+    @cached_property
+    def due_ns(self) -> int | None:
+        """When captions were due that came too late; None when they came in time, or never."""
+        late = self.verdicts.get("resumes")
+        declared = self.history.last(ev.Declared)
+        within_s = [s.params["within_s"] for s in declared.checks if s.name == "resumes"] if declared else []
+        if not within_s or late is None or late.outcome is not Outcome.BROKEN:
+            return None
+        came = next(s for s in hop_states(self.history, self.from_ns) if s.hop == "app-in")
+        return self.from_ns + round(within_s[0] * SECOND_NS) if came.state is Hearing.HEARD else None
 
     @cached_property
     def silent_from(self) -> str | None:
@@ -105,7 +117,10 @@ class Scene:
     def unsent(self) -> str:
         """Why most of what was spoken since ``from_ns`` never left the phone: no room, microphone off, or empty."""
         said = self.history.at_hop(Hop.PHONE_OUT)
-        flags = said[said["index"] >= first_index_after(self.history, self.from_ns)]["flags"]
+        said = said[said["index"] >= first_index_after(self.history, self.from_ns)]
+        if self.due_ns is not None:
+            said = said[said["index"] < first_index_after(self.history, self.due_ns)]
+        flags = said["flags"]
         for flag, words in ((Flag.NO_ROOM, "no room"), (Flag.MIC_OFF, "microphone off")):
             if len(flags) and int(((flags & int(flag)) != 0).sum()) * 2 > len(flags):
                 return words

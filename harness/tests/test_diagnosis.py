@@ -6,7 +6,7 @@ import re
 import pytest
 
 from harness import events as ev
-from harness.checkers import INCIDENTS, Evidence, Outcome, Verdict, judge
+from harness.checkers import INCIDENTS, Evidence, Outcome, Verdict, judge, resumes
 from harness.checkers.families_bridge import bridge_session_leak
 from harness.checkers.hearing import Hearing, first_silent_hop, hop_states
 from harness.checkers.scene import Scene
@@ -269,3 +269,12 @@ def test_a_leak_is_what_the_bridge_keeps_of_each_of_many_joins(where, text, join
     found = bridge_session_leak(Scene(draft.history(), {"clean": clean}))
     assert (found is not None) is named
     assert found is None or found.incident == "bridge-session-leak"
+
+
+def test_captions_that_came_too_late_are_looked_into_until_they_were_due():
+    draft = without_zombie(green()).drop(ev.LogLine).drop(ev.SteadyAgain).declare(resumes(3))
+    draft.flags = [(Hop.PHONE_OUT, 6.0, 11.8, Flag.MIC_OFF)]
+    draft.silent = {"sfu": [(6.0, 11.8)]}
+    judgement = judge(draft.history())
+    assert "flowed again" in judgement.verdicts[0].because
+    assert [d.incident for d in judgement.diagnosis] == ["mic-state-lost-while-away"]
