@@ -31,6 +31,8 @@ class ScenarioInfo:
     """True for the incident's own stories, which print its verification checklist."""
     limit_s: float = STORY_WITHIN_S
     """The whole story's time; expiry means a bug in the harness or in the story."""
+    rare: tuple[str, ...] = ()
+    """Variants that take minutes: played when asked for by name, and not with all the others."""
 
     @property
     def doc(self) -> str:
@@ -57,6 +59,7 @@ def scenario(
     baseline: bool = False,
     checklist: bool = False,
     limit_s: float = STORY_WITHIN_S,
+    rare: tuple[str, ...] = (),
     **variants: Mapping[str, Any],
 ) -> Callable[[F], F]:
     """Mark a test function as the scenario ``name``; a keyword, e.g. ``way={"kill": Kill("x")}``, gives variants."""
@@ -65,7 +68,7 @@ def scenario(
     parameter, values = next(iter(variants.items()), ("", {}))
 
     def mark(function: F) -> F:
-        info = ScenarioInfo(name, function, parameter, values, baseline, checklist, limit_s)
+        info = ScenarioInfo(name, function, parameter, values, baseline, checklist, limit_s, rare)
         function.__scenario__ = info  # type: ignore[attr-defined]
         return function
 
