@@ -23,6 +23,12 @@ STORIES = {
     "reconnect-within-grace[1006-2s]": [],
     "reconnect-within-grace[1006-6s]": [],
     "reconnect-within-grace[1006-14s]": [],
+    "stt-drops": [],
+    "stt-down-at-subscribe": [],
+    "app-drops[cut]": [],
+    "app-drops[crash]": [],
+    "app-down-while-phone-away": [],
+    "force-quit-within-grace": [],
 }
 """Scenario, and what its zombie gate finds in the bridge: all but those of test_containers_network.py."""
 
