@@ -68,5 +68,6 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("bridge-sigterm-with-stream-open", ["cloud:no-reconnect-on-end"], SILENT | {"Clean"}, "stream-end-not-retried"),
     ("neighbour-unharmed[leave]", [PANIC], SILENT | {"Alive", "Contained"}, PANICKED),
     ("neighbour-unharmed[replace]", [PANIC], SILENT | {"Alive", "Contained"}, PANICKED),
+    ("zombies-over-time[20]", ["bridge:leak-per-join"], {"Clean"}, "bridge-session-leak"),
 ]
 """Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""
