@@ -130,6 +130,8 @@ def _count(cell: Cell | None, *, expected: bool) -> str:
 
 
 def _off_diagonal(cells: Sequence[Cell]) -> list[str]:
+    if not cells:
+        return ["", "There is no verdict of this tree yet."]
     off = [cell for cell in cells if not cell.on_diagonal]
     if not off:
         return ["", "Every run is on the diagonal."]
