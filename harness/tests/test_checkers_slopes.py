@@ -107,7 +107,7 @@ def test_a_leak_is_broken(count, leak, said):
         (6, {"descriptors": lambda n: 30 + n}, "it cannot be told whether bridge keeps"),
         (
             100,
-            {"memory_bytes": lambda n: 40e6 + 0.5e6 * n + 10e6 * math.sin(n / 8)},
+            {"memory_bytes": lambda n: 40e6 + 1e6 * n + 20e6 * math.sin(n / 8)},
             "it cannot be told whether bridge keeps",
         ),
     ],
