@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import subprocess
 from dataclasses import replace
 
 import pytest
@@ -13,13 +12,10 @@ from harness.processes import look_at
 from harness.prove import built, running
 from harness.prove.__main__ import wanted
 from harness.prove.built import build_what_is_named, filled_in, without_places
-from harness.prove.confusion import confusion, own_incidents, read_reasons, write_confusion
 from harness.prove.lines import append, lines_of
 from harness.prove.plan import Case, every_caught, every_scenario, read_plan
 from harness.prove.running import Prover, busy_loops, deadline_ns, verdict_line
 from harness.prove.tables import long_table, short_table
-from harness.prove.tree import tree_hash
-from harness.reference.defects import DEFECTS
 
 FIXED = Case("kill-cloud[vanish]", "HOLDS", 3)
 DEFECT = Case(
@@ -401,65 +397,3 @@ def test_what_a_case_names_is_built_once_and_never_written_down(tmp_path, monkey
     builder.write_text("print(__file__)\nraise SystemExit('no Go here')")
     with pytest.raises(MachineError, match="saw no Go here; run python -m made_up_builder gobridge by hand"):
         build_what_is_named(cases, tmp_path)
-
-
-# --- the tree ---
-
-
-def test_the_tree_is_the_content_of_what_git_does_not_ignore(tmp_path):
-    for folder in ("harness/__pycache__", "fixtures", "scenarios", "proof", "docker"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / ".gitignore").write_text("__pycache__/\n")
-    (tmp_path / "harness" / "a.py").write_text("a")
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    first = tree_hash(tmp_path)
-    (tmp_path / "proof" / "x.jsonl").write_text("x")
-    (tmp_path / "harness" / "__pycache__" / "a.pyc").write_text("x")
-    assert tree_hash(tmp_path) == first
-    (tmp_path / "scenarios" / "new.py").write_text("b")
-    second = tree_hash(tmp_path)
-    (tmp_path / "harness" / "a.py").write_text("c")
-    third = tree_hash(tmp_path)
-    (tmp_path / "docker" / "Dockerfile").write_text("d")
-    assert len({first, second, third, tree_hash(tmp_path)}) == 4
-
-
-def test_outside_a_checkout_it_says_so(tmp_path):
-    with pytest.raises(MachineError, match="expected a git checkout"):
-        tree_hash(tmp_path)
-
-
-# --- the confusion matrix ---
-
-
-def test_the_matrix_counts_what_was_named_first_and_wants_reasons_off_the_diagonal(tmp_path):
-    for outcome, incident in (("BROKEN", "zombie-first-connect"), ("BROKEN", "join-refused-existing-session")):
-        append(tmp_path, DEFECT, {"tree": "t1", "outcome": outcome, "diagnosis": incident})
-    append(tmp_path, DEFECT, {"tree": "t1", "outcome": "UNKNOWN", "diagnosis": ""})
-    append(tmp_path, DEFECT, {"tree": "t0", "outcome": "BROKEN", "diagnosis": "x"})
-    append(tmp_path, FIXED, {"tree": "t1", "outcome": "HOLDS", "diagnosis": ""})
-    reasons = {(DEFECT.defects, "zombie-first-connect"): "one switch, two incidents"}
-    cells = confusion(tmp_path, [FIXED, DEFECT], "t1", reasons)
-    assert [(c.diagnosed, c.runs, c.on_diagonal, c.reason) for c in cells] == [
-        ("zombie-first-connect", 1, False, "one switch, two incidents"),
-        ("join-refused-existing-session", 1, True, ""),
-        ("UNKNOWN", 1, False, ""),
-    ]
-    write_confusion(tmp_path, cells, "t1")
-    text = (tmp_path / "confusion.md").read_text()
-    assert "| `bridge:refuse-existing-session` | **1** | 1 | 1 |" in text
-    assert "1. `join-refused-existing-session`\n2. `zombie-first-connect`\n3. `UNKNOWN`" in text
-    assert "| `UNKNOWN` | 1 | kill-cloud[vanish] | **not explained** |" in text
-    assert json.loads((tmp_path / "confusion.json").read_text())["cells"][0]["reason"] == "one switch, two incidents"
-
-
-def test_reasons_of_the_plan_name_defects_that_there_are():
-    for defects, diagnosed in read_reasons():
-        assert set(defects) <= set(DEFECTS)
-        assert diagnosed not in own_incidents(defects), "on the diagonal nothing needs a reason"
-
-
-def test_a_reason_that_cannot_be_used_says_why(tmp_path):
-    (tmp_path / "plan.toml").write_text('[[confusion]]\ndefects = []\nbecause = "x"')
-    with pytest.raises(MachineError, match="expected defects, diagnosed, reason in each confusion row"):
-        read_reasons(tmp_path / "plan.toml")
