@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import tempfile
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,9 @@ async def test_a_cycle_without_captions_is_the_last(monkeypatch):
     from harness import events as ev  # noqa: PLC0415
     from harness.rig import cycling  # noqa: PLC0415
 
-    seen, struck, sampled = [], [], []
+    seen: list[Any] = []
+    struck: list[Any] = []
+    sampled: list[int] = []
 
     class Budget:
         resumes_s = 6.0
@@ -50,7 +53,7 @@ async def test_a_cycle_without_captions_is_the_last(monkeypatch):
         emit = staticmethod(seen.append)
 
     class Told:
-        budget, recorder, stack, people = Budget, Recorder, None, {}
+        budget, recorder, stack, people = Budget, Recorder, None, dict[str, Any]()
 
         def step(self, text):
             assert text.startswith("cycle ")
@@ -68,7 +71,10 @@ async def test_a_cycle_without_captions_is_the_last(monkeypatch):
         sampled.append(cycle)
 
     monkeypatch.setattr(cycling, "take_samples", take)
-    await cycling.cycles(Told(), "flow", ("one", "two"), count=9)
+    rig: Any = Told()
+    flow: Any = "flow"
+    faults: Any = ("one", "two")
+    await cycling.cycles(rig, flow, faults, count=9)
     assert struck == ["one", "two", "one"]
     assert sampled == [1, 2, 3]
     assert [(e.number, e.of, e.heard) for e in seen if isinstance(e, ev.CycleDone)] == [
