@@ -9,6 +9,8 @@ from harness.errors import MachineError, UsageError
 from harness.story import ScenarioInfo, registry
 
 NEAREST = 3
+FAR = 0.2
+"""What is so much less alike than the nearest is not meant."""
 
 
 def known_scenarios() -> dict[str, ScenarioInfo]:
@@ -49,8 +51,14 @@ def _one(word: str, known: Mapping[str, ScenarioInfo]) -> tuple[str, ScenarioInf
     raise UsageError(f"a variant of {name}", repr(variant), _nearest(variant, list(info.variants), ""))
 
 
+def _likeness(word: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, other, word).ratio()
+
+
 def _nearest(word: str, known: Sequence[str], listed_by: str) -> str:
     near = difflib.get_close_matches(word, known, n=NEAREST, cutoff=0.4)
     if near:
+        best = _likeness(word, near[0])
+        near = [other for other in near if _likeness(word, other) > best - FAR]
         return f"did you mean {' or '.join(near)}?"
     return f"{listed_by} shows them" if listed_by and known else f"known: {', '.join(known) or 'none'}"

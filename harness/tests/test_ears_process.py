@@ -33,7 +33,7 @@ async def test_the_verbs_over_the_control_channel(tmp_path):
         assert await ears.ask("stt_drop", abort=True) == 0
         assert await ears.ask("app_drop", abort=True) == 0
         await ears.ask("unlisten", room="nobody")
-        with pytest.raises(ControlError, match="one of app, app_drop"):
+        with pytest.raises(ControlError, match="one of app, app_crash, app_drop"):
             await ears.ask("sing")
         with pytest.raises(ControlError, match="open already"):
             await ears.ask("stt", host="127.0.0.1", port=0)
