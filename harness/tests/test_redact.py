@@ -16,7 +16,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
         f"Authorization: Bearer {JWT}",
         '{"authorization": "Bearer abcdef123456"}',
         '{"api_key":"abcdef123456","model":"x"}',
-        '{"ſecret": "abcdef123456"}',
+        '{"\u017fecret": "abcdef123456"}',
         '{"body":"{\\"token\\": \\"abcdef123456\\"}"}',
     ],
 )
