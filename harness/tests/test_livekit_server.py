@@ -12,7 +12,7 @@ from harness.addresses import lease_loopback, lease_ports
 from harness.errors import MachineError, StartFailed
 from harness.history import Recorder
 from harness.livekit_server import VERSION, cached_path, config, find_or_build
-from harness.runtimes import Stoppable, ready, start
+from harness.runtimes import Stoppable, process, ready
 from harness.settings import settings
 from harness.system import Component, Ready, Resolved
 
@@ -148,7 +148,7 @@ async def real(tmp_path):
         path = tmp_path / "livekit.yaml"
         path.write_text(change(config(address.value, ports.value[0], ports.value[1], "key", SECRET)))
         resolved = Resolved((str(REAL), "--config", str(path)), {})
-        running = await start(component, resolved, run="run-lk", run_dir=tmp_path, recorder=recorder)
+        running = await process.start(component, resolved, run="run-lk", run_dir=tmp_path, recorder=recorder)
         started.append(running)
         await ready(component, {"signal": (address.value, ports.value[0])}, running)
         return running, address.value, ports.value
