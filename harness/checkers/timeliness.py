@@ -20,6 +20,7 @@ from harness.checkers.timeline import (
     Span,
     anchors,
     at,
+    fault_windows,
     impacts,
     observed_end_ns,
     steady_since_ns,
@@ -120,7 +121,7 @@ def _judge(history: History, speaker: int, person: str, budget_s: float) -> Verd
         text = f"{len(lags)} final captions of {person} came while the system was steady; {FEWEST} are needed"
         return Verdict(NAME, Outcome.UNKNOWN, text)
     again_ns = max((again.t_ns for again in history.all(ev.SteadyAgain) if again.person == person), default=0)
-    if again_ns and lags[-1].t_ns < again_ns:
+    if again_ns and lags[-1].t_ns < again_ns and fault_windows(history):  # without a fault, nothing was to come back
         text = f"no final caption of {person} came once captions flowed again but the first: too few to tell"
         return Verdict(NAME, Outcome.UNKNOWN, text)
     worst = max(lags, key=lambda one: one.lag_s)

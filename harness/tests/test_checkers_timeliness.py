@@ -51,6 +51,12 @@ def test_timely_holds_without_a_fault():
     assert check_timely(long_talk().history(), FIVE).outcome is Outcome.HOLDS
 
 
+def test_the_first_captions_of_all_need_none_after_them():
+    """Without a fault nothing was to come back, so it says nothing when captions were seen to flow in the last moment."""
+    draft = long_talk().add(at(42.5, ev.SteadyAgain(person="alice", moment_ns=ns(2))))
+    assert check_timely(draft.history(), FIVE).outcome is Outcome.HOLDS
+
+
 def test_late_while_steady_before_the_fault_is_broken():
     verdict = check_timely(delayed(talks_on(), lambda t: 0.5 if t < 5 else 0), {"lag_s": 0.5})
     assert verdict.outcome is Outcome.BROKEN
