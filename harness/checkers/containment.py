@@ -8,7 +8,7 @@ from typing import Final
 from harness import events as ev
 from harness.checkers.liveness import was_ready
 from harness.checkers.loss import lost_in
-from harness.checkers.reach import blasts_before, listed, outsiders, people, same_user
+from harness.checkers.reach import blasts_before, listed, outsiders, same_user
 from harness.checkers.timeline import Span, at, fault_windows, observed_end_ns, steady_since_ns, talk_end_ns
 from harness.checkers.timeliness import lags_in
 from harness.checkers.verdict import MS_PER_FRAME, Evidence, Outcome, Params, Verdict
@@ -18,7 +18,6 @@ from harness.history import History
 NAME = "contained"
 LAG_S: Final = 5.0
 """What a final of somebody unharmed may take where the story declares no Timely (incidents: end-to-end lag < 5 s)."""
-PHONE_PROC: Final = "phone-"
 
 
 def check_contained(history: History, _params: Params) -> Verdict:
@@ -64,22 +63,24 @@ def _misheard(history: History) -> Iterator[Evidence]:
 
 
 def _shown_to_others(history: History, names: dict[int, str]) -> Iterator[Evidence]:
-    """Find captions that a phone showed though somebody else said them."""
-    told: set[tuple[str, int]] = set()
+    """Find captions that a phone showed though somebody else said them; whose phone is not known, is left out."""
+    owners, seen = _sole_owners(history), set[tuple[str, int]]()
     for caption in history.captions("phone-display"):
-        owner = _owner(caption.proc, people(history))
-        if owner is None or caption.speaker not in names or (owner, caption.speaker) in told:
+        owner = caption.person or owners.get(caption.proc, "")
+        if not owner or caption.speaker not in names or (owner, caption.speaker) in seen:
             continue
+        seen.add((owner, caption.speaker))
         if names[caption.speaker] not in same_user(history, owner):
-            told.add((owner, caption.speaker))
             text = f"{names[caption.speaker]}'s words were shown on the phone of {owner}: “{caption.text}”"
             yield at(history, caption.t_ns, "phone-display", text)
 
 
-def _owner(proc: str, everybody: set[str]) -> str | None:
-    """Return whose phone wrote this (``phone-alice-2``), or None when it is not known."""
-    own = [p for p in everybody if proc.startswith(f"{PHONE_PROC}{p}-") or proc == f"{PHONE_PROC}{p}"]
-    return max(own, key=len, default=None)
+def _sole_owners(history: History) -> dict[str, str]:
+    """Return process -> whose phone it is, for those in which one person alone has dialed."""
+    dialed: dict[str, set[str]] = {}
+    for e in history.all(ev.PhoneDialing):
+        dialed.setdefault(e.proc, set()).add(e.person)
+    return {proc: min(those) for proc, those in dialed.items() if len(those) == 1}
 
 
 # --- Components outside every blast -----------------------------------------------------------------------------------

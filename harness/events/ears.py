@@ -15,6 +15,8 @@ class Caption(Event, frozen=True, tag="caption"):
     """Global word numbers in the order they stand in the text."""
     final: bool
     text: str
+    person: str = ""
+    """Whose phone showed it; empty at the other hops."""
 
 
 class SttOpened(Event, frozen=True, tag="stt-opened"):

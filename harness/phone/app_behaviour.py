@@ -126,14 +126,14 @@ class Phone:
         self._vad_owed = not self.cloud.send_text({"type": "VAD", "status": True})
 
     def _displayed(self, body: dict[str, Any]) -> None:
-        text = " ".join(_texts(body.get("layout")))
+        text, person = " ".join(_texts(body.get("layout"))), self.configuration.person
         words: dict[int, list[int]] = {}
         for speaker, word in parse_words(text):
             words.setdefault(speaker, []).append(word)
         for speaker, named in (words or {0: []}).items():
-            # The display does not tell finals from interims.
+            shown = tuple(named)  # the display does not tell finals from interims
             self._recorder.emit(
-                ev.Caption(hop=DISPLAY_HOP, speaker=speaker, words=tuple(named), final=False, text=text)
+                ev.Caption(hop=DISPLAY_HOP, speaker=speaker, words=shown, final=False, text=text, person=person)
             )
 
     # -- where audio goes --------------------------------------------------------------------------------------------

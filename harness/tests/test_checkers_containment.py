@@ -131,11 +131,28 @@ def test_a_stranger_heard_anywhere_is_broken_even_without_a_fault():
     assert judge(draft.history()).outcome is Outcome.BROKEN
 
 
+def shown(proc, seconds=5.0, person=""):
+    caption = ev.Caption(hop="phone-display", speaker=ALICE, words=(11,), final=False, text="s7w11", person=person)
+    return at(seconds, caption, proc)
+
+
 def test_somebody_elses_words_on_the_phone_are_broken():
-    draft = neighbours()
-    shown = ev.Caption(hop="phone-display", speaker=ALICE, words=(11,), final=True, text="s7w11")
-    assert outcome(draft.add(at(5.0, shown, "phone-alice-1"))) is Outcome.HOLDS
-    assert outcome(draft.add(at(5.0, shown, "phone-bob-1"))) is Outcome.BROKEN
+    """Which phone it is, its process tells: one person alone dialed from it (phones are numbered as they open)."""
+    draft = neighbours().drop(ev.PhoneDialing)
+    for proc, person in (("phone-1", "alice"), ("phone-2", "bob"), ("phone-3", "alice")):
+        draft.add(at(1.0, ev.PhoneDialing(person=person, attempt=1), proc))
+    assert outcome(draft.add(shown("phone-1"), shown("phone-3", 9.0), shown("phone-4"))) is Outcome.HOLDS
+    verdict = check_contained(draft.add(shown("phone-2")).history(), {})
+    assert verdict.outcome is Outcome.BROKEN
+    assert "alice's words were shown on the phone of bob" in verdict.because
+
+
+def test_where_many_phones_share_a_process_the_caption_names_its_phone():
+    draft = neighbours().drop(ev.PhoneDialing)
+    for person in ("alice", "bob"):
+        draft.add(at(1.0, ev.PhoneDialing(person=person, attempt=1), "phone-1"))
+    assert outcome(draft.add(shown("phone-1"), shown("phone-1", 5.1, "alice"))) is Outcome.HOLDS
+    assert outcome(draft.add(shown("phone-1", 5.2, "bob"))) is Outcome.BROKEN
 
 
 def test_a_fault_that_names_a_component_spares_nobody():

@@ -180,8 +180,8 @@ async def test_captions_on_the_display_name_their_words(cloud, tmp_path):
         path = tmp_path / "events" / "phone-alice-1.jsonl"
         await seen(lambda: path.read_text().count("not-json"), "the last message")
     captions = history(tmp_path).all(ev.Caption)
-    assert [(c.hop, c.speaker, c.words, c.text) for c in captions] == [
-        ("phone-display", 7, (3, 4), text), ("phone-display", 0, (), "hello"),
+    assert [(c.hop, c.speaker, c.words, c.text, c.person) for c in captions] == [
+        ("phone-display", 7, (3, 4), text, "alice"), ("phone-display", 0, (), "hello", "alice"),
     ]  # fmt: skip
 
 
