@@ -21,7 +21,8 @@ from harness.checkers import always, bounded_loss, honest, resumes, timely
 from harness.frames import FRAME, MAGIC, Flag, Hop
 from harness.speech import UTTERANCE_FRAMES, UTTERANCE_WORDS, word_text
 
-PEOPLE, EVENTS, FRAMES = 10, 1_000_000, 10_000_000
+PEOPLE = 10
+EVENTS, FRAMES = (int(given) for given in sys.argv[1:3] or (1_000_000, 10_000_000))
 WAY = {Hop.PHONE_OUT: 1, Hop.SFU: 5, Hop.CLOUD_IN: 20, Hop.STT_IN: 30}
 """Hop -> how many ms after the frame was spoken it is heard there."""
 PER_FRAME = len(WAY) + 1  # and one more record at phone-out: when it was sent

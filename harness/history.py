@@ -125,7 +125,14 @@ class History:
 
     def iter(self, *kinds: type[ev.Event]) -> Iterator[ev.AnyEvent]:
         """Iterate the events of several kinds in order of time."""
-        return (e for e in self.events if isinstance(e, kinds))
+        found = self._by_kinds.get(kinds)
+        if found is None:  # one pass for each combination that is asked for, however often it is
+            found = self._by_kinds[kinds] = tuple(e for e in self.events if isinstance(e, kinds))
+        return iter(found)
+
+    @cached_property
+    def _by_kinds(self) -> dict[tuple[type[ev.Event], ...], tuple[ev.AnyEvent, ...]]:
+        return {}
 
     @cached_property
     def _by_kind(self) -> dict[type[ev.Event], list[ev.Event]]:
@@ -148,18 +155,36 @@ class History:
 
     def at_hop(self, hop: fr.Hop, speaker: int | None = None) -> NDArray[np.void]:
         """Return the records of one hop (and speaker), in order of time; ``sent`` stamps left out."""
-        mask_ = (self.frames["hop"] == int(hop)) & ((self.frames["flags"] & int(fr.Flag.SENT)) == 0)
-        if speaker is not None:
-            mask_ &= self.frames["speaker"] == speaker
-        found: NDArray[np.void] = self.frames[mask_]
+        found = self._at_hops.get((hop, speaker))
+        if found is None:
+            if speaker is None:
+                mask_ = (self.frames["hop"] == int(hop)) & ((self.frames["flags"] & int(fr.Flag.SENT)) == 0)
+                found = self.frames[mask_]
+            else:
+                of_hop = self.at_hop(hop)
+                found = of_hop[of_hop["speaker"] == speaker]
+            found.flags.writeable = False  # everybody who asks gets the same records
+            self._at_hops[hop, speaker] = found
         return found
+
+    @cached_property
+    def _at_hops(self) -> dict[tuple[fr.Hop, int | None], NDArray[np.void]]:
+        return {}
 
     def captions(self, hop: str, *, final: bool | None = None, speaker: int | None = None) -> tuple[ev.Caption, ...]:
         """Return the captions of a text hop that name words of ours."""
-        return tuple(
-            c for c in self.all(ev.Caption)
-            if c.hop == hop and c.words and (final is None or c.final == final) and speaker in {None, c.speaker}
-        )  # fmt: skip
+        found = self._captions.get((hop, final, speaker))
+        if found is None:
+            those = self.all(ev.Caption) if speaker is None else self.captions(hop, final=final)
+            found = self._captions[hop, final, speaker] = tuple(
+                c for c in those
+                if c.hop == hop and c.words and (final is None or c.final == final) and speaker in {None, c.speaker}
+            )  # fmt: skip
+        return found
+
+    @cached_property
+    def _captions(self) -> dict[tuple[str, bool | None, int | None], tuple[ev.Caption, ...]]:
+        return {}
 
     def logs(self, component: str) -> tuple[ev.LogLine, ...]:
         """Return the recorded log lines of a component."""
