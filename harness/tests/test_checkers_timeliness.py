@@ -52,7 +52,7 @@ def test_timely_holds_without_a_fault():
 
 
 def test_the_first_captions_of_all_need_none_after_them():
-    """Without a fault nothing was to come back, so it says nothing when captions were seen to flow in the last moment."""
+    """Without a fault nothing was to come back: that captions are seen to flow only at the end says nothing."""
     draft = long_talk().add(at(42.5, ev.SteadyAgain(person="alice", moment_ns=ns(2))))
     assert check_timely(draft.history(), FIVE).outcome is Outcome.HOLDS
 

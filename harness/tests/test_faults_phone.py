@@ -11,6 +11,13 @@ from harness.faults import Asleep, Flapping, Landed, SecondSocket, Together
 from harness.processes import look_at
 
 
+def state_of(pid):
+    """Return the state letter of a process that is there."""
+    found = look_at(pid)
+    assert found is not None
+    return found.state
+
+
 class MadeUpPhone:
     """A phone that answers as told and keeps what it was asked."""
 
@@ -48,11 +55,11 @@ async def test_asleep_a_phone_is_stopped_and_its_lateness_excused():
     scene: Any = MadeUpScene(phone)
     try:
         landed = await Asleep("alice").inject(scene)
-        assert look_at(process.pid).state == "T"
+        assert state_of(process.pid) == "T"
         assert landed.stops == ("phone-1",)
         assert "stopped (state T)" in landed.proof
         assert "running again" in await Asleep("alice").heal(scene)
-        assert look_at(process.pid).state != "T"
+        assert state_of(process.pid) != "T"
     finally:
         process.kill()
         await process.wait()
@@ -115,7 +122,7 @@ class Noted:
 
 
 async def test_together_they_heal_in_the_other_order():
-    did = []
+    did: list[str] = []
     scene: Any = "scene"
     fault = Together((Noted("a", did), Noted("b", did, heals=False), Noted("c", did)))
     assert (fault.target, fault.blast) == ("a, b, c", ("a", "b", "c"))
@@ -126,7 +133,7 @@ async def test_together_they_heal_in_the_other_order():
 
 
 async def test_when_one_does_not_land_the_others_are_healed():
-    did = []
+    did: list[str] = []
     scene: Any = "scene"
     with pytest.raises(FaultDidNotLand, match="b did nothing"):
         await Together((Noted("a", did), Noted("b", did, lands=False), Noted("c", did))).inject(scene)

@@ -90,7 +90,7 @@ async def test_a_leave_while_joining_fails_the_dial():
         await socket.send(SignalResponse(leave=leave).SerializeToString())
         await socket.wait_closed()
 
-    lost: list[Lost] = []
+    lost: list[object] = []
     async with serve(refuse, "127.0.0.1", 0) as server:
         engine = AiortcEngine(lost.append)
         with pytest.raises(RoomDialError, match="JOIN_FAILURE"):

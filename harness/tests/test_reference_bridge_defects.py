@@ -24,7 +24,7 @@ async def livekit():
 def exits(monkeypatch):
     """Codes with which the process would have ended."""
     seen: list[int] = []
-    monkeypatch.setattr(session.os, "_exit", seen.append)
+    monkeypatch.setattr("os._exit", seen.append)
     return seen
 
 

@@ -149,7 +149,7 @@ async def test_a_phone_is_told_of_a_microphone_that_went_off_while_it_was_away()
         phone = await w.captions_running()
         await phone.socket.close()
         await w.app.subscribe(["button_press"])
-        await eventually(lambda: not w.cloud.session(USER).mic.on, "microphone off")
+        await eventually(lambda: (s := w.cloud.session(USER)) is not None and not s.mic.on, "microphone off")
         again = await w.phone()
         told = await eventually(lambda: again.of("microphone_state_change"), "the microphone's state")
         assert told[0]["isMicrophoneEnabled"] is False

@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 
 from harness.reference.cloud import bridge_client, livekit
-from harness.reference.cloud.bridge_client import BridgeClient, Join
+from harness.reference.cloud.bridge_calls import Join
+from harness.reference.cloud.bridge_client import BridgeClient
 from harness.reference.cloud.errors import JoinFailed
 from harness.tests.reference_cloud_world import KEYS, PACKAGE, USER, core_token, eventually, world
 
