@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness import events as ev
+from harness.checkers.cycles import cycles_text, of_last_cycle
 from harness.checkers.hearing import Hearing, HopState, hop_states
 from harness.checkers.resumption import first_caption_after
 from harness.checkers.timeline import FaultWindow, anchors, fault_windows
@@ -19,8 +20,8 @@ NAMES = {"ack": "ACK"}
 
 
 def recovery_of(history: History) -> Recovery:
-    """Return the waterfall of the person who took longest to get captions back (or never did)."""
-    windows = fault_windows(history)
+    """Return the waterfall of the person who took longest to get captions back (or never did), in the last cycle."""
+    windows = of_last_cycle(history, fault_windows(history))
     anchor, speaker = _slowest(history)
     first = first_caption_after(history, speaker, anchor.moment_ns) if anchor and speaker else None
     landed_ns = windows[0].landed_ns if windows else None
@@ -88,12 +89,17 @@ def _lines(
     history: History, times: dict[str, float | None], windows: tuple[FaultWindow, ...], anchor: ev.Anchor | None,
     states: tuple[HopState, ...], steps: dict[str, RecoveryStep],
 ) -> list[str]:  # fmt: skip
-    lines = [_line("injected", _moment(history, w.landed_ns), f"{w.fault}  {w.proof}") for w in windows]
+    told = cycles_text(history)
+    since_ns = windows[0].start_ns if told and windows else history.start_ns
+    lines = [_line("cycles", None, "", none=told)] if told else []
+    lines += [_line("injected", _moment(history, w.landed_ns), f"{w.fault}  {w.proof}") for w in windows]
     if NOTICED in steps:
         lines.append(_step_line(steps[NOTICED]))
-    healed = {e.number: e for e in history.all(ev.Healed)}
+    numbers = {w.number for w in windows}
+    healed = {e.number: e for e in history.all(ev.Healed) if e.number in numbers}
     lines += [_line("healed", _moment(history, e.t_ns), f"{e.fault}  {e.proof}") for _, e in sorted(healed.items())]
-    lines += [_line("gate", _moment(history, g.t_ns), gate_text(g)) for g in history.all(ev.Gate)]
+    gates = [g for g in history.all(ev.Gate) if g.t_ns >= since_ns]
+    lines += [_line("gate", _moment(history, g.t_ns), gate_text(g)) for g in gates]
     if windows:
         lines.append(_line("last good", times["last_good_s"], "last final caption before the fault"))
     if anchor is not None:

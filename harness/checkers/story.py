@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness import events as ev
+from harness.checkers.cycles import before_last_cycle
 from harness.checkers.resumption import first_caption_after
 from harness.checkers.timeline import anchors, at
 from harness.checkers.verdict import Evidence, Story
@@ -108,8 +109,11 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 def _steps(history: History) -> Iterator[Evidence]:
+    alike = before_last_cycle(history)  # of cycles, the last one is told
     for e in history.events:
         text = _step_text(e)
+        if alike and alike.start_ns <= e.t_ns <= alike.end_ns:
+            text = alike.what if isinstance(e, ev.CycleDone) and e.t_ns == alike.end_ns else ""
         if text:
             yield at(history, e.t_ns, e.proc or "rig", text)
 

@@ -190,7 +190,8 @@ def _weighed(
     moments: dict[str, int] = {} if windows else {DIALED: since_ns}
     before_ns = since_ns
     kept = {s.name for s in seen if s.state == KEPT}
-    cloud = any("cloud" in e.blast for e in history.all(ev.Injecting)) and bool(windows)
+    numbers = {w.number for w in windows}
+    cloud = any("cloud" in e.blast for e in history.all(ev.Injecting) if e.number in numbers)
     for one in seen:
         budget = BUDGETS.get(one.name)
         if one.name == FINAL and (cloud or SOCKET in kept):
