@@ -24,6 +24,9 @@ from harness.errors import KnownFileError
 from harness.system.mistakes import suggestion
 
 KEYS = ("incident", "scenarios", "broken", "reason")
+WITHOUT = {"scenarios": "every scenario", "broken": "any guarantee"}
+"""What it means that a list is not there; an empty one could mean that, or the opposite."""
+WILDCARDS = "*?"
 TABLE = "known"
 
 
@@ -41,6 +44,11 @@ class Known:
     def applies_to(self, scenario: str) -> bool:
         """Tell whether the incident is known of this scenario (full id)."""
         return not self.scenarios or any(_matches(scenario, pattern) for pattern in self.scenarios)
+
+    def names(self, scenario: str) -> bool:
+        """Tell whether it is listed for this scenario by name: a wildcard also fits what nobody said it of."""
+        by_name = [pattern for pattern in self.scenarios if not set(WILDCARDS) & set(pattern)]
+        return any(_matches(scenario, name) for name in by_name)
 
 
 def read_known(path: Path) -> tuple[Known, ...]:
@@ -70,7 +78,7 @@ def known_of(path: str | None, scenario: str) -> tuple[ev.KnownIncident, ...]:
         KnownFileError: see :func:`read_known`.
     """
     entries = [] if path is None else [known for known in read_known(Path(path)) if known.applies_to(scenario)]
-    return tuple(ev.KnownIncident(k.incident, k.reason, k.broken, named=bool(k.scenarios)) for k in entries)
+    return tuple(ev.KnownIncident(k.incident, k.reason, k.broken, named=k.names(scenario)) for k in entries)
 
 
 def _matches(scenario: str, pattern: str) -> bool:
@@ -92,9 +100,11 @@ def _entry(path: Path, source: str, number: int, entry: Mapping[str, Any]) -> Kn
     if entry["incident"] not in INCIDENTS:
         seen = repr(entry["incident"])
         raise wrong("incident", "an incident that a diagnosis can name", seen, suggestion(entry["incident"], INCIDENTS))
-    for key in ("scenarios", "broken"):
+    for key, otherwise in WITHOUT.items():
         if not _are_texts(entry.get(key, [])):
             raise wrong(key, f"{key} to be a list of texts", repr(entry[key]), "mend the value")
+        if entry.get(key) == []:
+            raise wrong(key, f"{key} to name one", "[]", f"leave the key out: it means {otherwise} then")
     strangers = [title for title in entry.get("broken", ()) if title not in TITLES.values()]
     if strangers:
         mend = suggestion(strangers[0], list(TITLES.values()))
