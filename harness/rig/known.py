@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import fnmatch
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,16 +100,20 @@ def _entry(path: Path, source: str, number: int, entry: Mapping[str, Any]) -> Kn
     if entry["incident"] not in INCIDENTS:
         seen = repr(entry["incident"])
         raise wrong("incident", "an incident that a diagnosis can name", seen, suggestion(entry["incident"], INCIDENTS))
-    for key, otherwise in WITHOUT.items():
-        if not _are_texts(entry.get(key, [])):
+    _check_lists(entry, wrong)
+    return Known(entry["incident"], entry["reason"], tuple(entry.get("scenarios", ())), tuple(entry.get("broken", ())))
+
+
+def _check_lists(entry: Mapping[str, Any], wrong: Callable[[str, str, str, str], KnownFileError]) -> None:
+    for key in set(WITHOUT) & set(entry):
+        if not _are_texts(entry[key]):
             raise wrong(key, f"{key} to be a list of texts", repr(entry[key]), "mend the value")
-        if entry.get(key) == []:
-            raise wrong(key, f"{key} to name one", "[]", f"leave the key out: it means {otherwise} then")
+        if not entry[key]:
+            raise wrong(key, f"{key} to name one", "[]", f"leave the key out: it means {WITHOUT[key]} then")
     strangers = [title for title in entry.get("broken", ()) if title not in TITLES.values()]
     if strangers:
         mend = suggestion(strangers[0], list(TITLES.values()))
         raise wrong("broken", "the title of a guarantee", repr(strangers[0]), mend)
-    return Known(entry["incident"], entry["reason"], tuple(entry.get("scenarios", ())), tuple(entry.get("broken", ())))
 
 
 def without_scenario(entries: Sequence[Known], scenarios: Collection[str]) -> list[str]:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from fixtures import known as plugin
+from fixtures import rig as rig_plugin
 from harness import events as ev
 from harness import report
 from harness.checkers import INCIDENTS, judge
@@ -79,7 +80,7 @@ def test_patterns_name_scenarios_and_their_variants(tmp_path):
          "saw 'silent-audo-gap' (FILE, line 5); did you mean \"silent-audio-gap\"?"),
         (ENTRY + "scenario = []", 'saw scenario (FILE, line 4); did you mean "scenarios"?'),
         (ENTRY + 'scenarios = "x"', "expected scenarios to be a list of texts; saw 'x' (FILE, line 4)"),
-        (ENTRY + "scenarios = []", "expected scenarios to name one; saw [] (FILE, line 4); leave the key out: it means"),
+        (ENTRY + "scenarios = []", "expected scenarios to name one; saw [] (FILE, line 4); leave the key out: it"),
         (ENTRY + "broken = []", "expected broken to name one; saw [] (FILE, line 4); leave the key out: it means any"),
         (ENTRY + 'broken = ["resumes"]', "expected the title of a guarantee; saw 'resumes' (FILE, line 4)"),
         ("known = 1", "expected [[known]] tables and nothing else; saw known (FILE)"),
@@ -217,3 +218,29 @@ def test_a_list_that_cannot_be_used_ends_pytest_with_a_sentence(tmp_path):
     with pytest.raises(pytest.exit.Exception, match="tables and nothing else") as caught:
         plugin.pytest_sessionstart(session)
     assert caught.value.returncode == 3
+
+
+@pytest.fixture
+def rig(tmp_path):
+    """Stand for the factory of rigs: note what each is made with, and give one that was judged already."""
+    made = []
+
+    def make(info, variant, **changes):
+        made.append(changes)
+        (tmp_path / "verdict.json").write_text("{}")
+        (tmp_path / "report.md").write_text("")
+        return SimpleNamespace(run_dir=tmp_path)
+
+    make.made = made
+    return make
+
+
+async def test_a_scenario_that_is_played_with_a_defect_is_excused_by_no_list(rig, play, monkeypatch):
+    async def story(factory):
+        factory()
+
+    info: Any = SimpleNamespace(function=story, variants={})
+    monkeypatch.setattr(rig_plugin, "registry", lambda: {"baseline": info})
+    await play("baseline", defects=["bridge:mute"])
+    await play("baseline", known="list.toml")
+    assert rig.made == [{"defects": ["bridge:mute"], "known": None}, {"known": "list.toml"}]
