@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -11,12 +13,13 @@ import aioice.ice
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 from livekit.protocol.models import DataPacket, UserPacket
-from livekit.protocol.rtc import SessionDescription, SignalRequest, SignalResponse, TrickleRequest
+from livekit.protocol.rtc import Ping, SessionDescription, SignalRequest, SignalResponse, TrickleRequest
 from websockets.exceptions import ConnectionClosed
 
 from harness.phone.engine import Lost, OnNews, RoomDialError
 from harness.phone.sent_queue import SentQueue
 from harness.phone.signalling import PING_EVERY_S, PING_TIMEOUT_S, Signal, lost_by
+from harness.waiting import pause
 
 MAX_QUEUED_BYTES = 16_000
 """About half a second of speech. A lossy packet that would wait longer behind an outage is not handed over."""
@@ -24,6 +27,9 @@ MAX_QUEUED_BYTES = 16_000
 SAYS_WHY_WITHIN_S = 0.3
 """Who takes a phone's place has its media closed at once; the word that it was replaced, and must not dial again,
 follows on the signal a few milliseconds later (measured with LiveKit 1.13.5: without it two phones kick each other)."""
+READ_DRY_WITHIN_S = 1.0
+"""Then a ping is sent, and its answer comes behind that word, also when this loop or the way to the server was late.
+Twice the lag that is still judged; a server that answers nothing says no word either."""
 
 _closing: set[asyncio.Task[None]] = set()
 
@@ -54,6 +60,8 @@ class AiortcEngine:
         self._candidates: list[TrickleRequest] = []
         self._answered = False
         self._keepalive_s = (PING_EVERY_S, PING_TIMEOUT_S)
+        self._asked_ms: int | None = None
+        self._answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def token(self) -> str:
@@ -114,7 +122,8 @@ class AiortcEngine:
         def state_changed() -> None:
             if peer.connectionState in {"failed", "closed"}:
                 lost = Lost(f"media connection {peer.connectionState}", may_redial=True)
-                asyncio.get_running_loop().call_later(SAYS_WHY_WITHIN_S, self._end, lost)
+                if not self._over.done() and self._signal is not None:
+                    self._spawn(self._end_unless_told(self._signal, lost), "media is over")
 
         for channel in channels:
             channel.on("open", channel_open)
@@ -158,6 +167,9 @@ class AiortcEngine:
                 await self._add_candidate(response.trickle)
             else:
                 self._candidates.append(response.trickle)
+        elif which == "pong_resp":
+            if response.pong_resp.last_ping_timestamp == self._asked_ms and not self._answer.done():
+                self._answer.set_result(None)
         elif which == "leave":
             self._end(lost_by(response.leave))
         elif which == "refresh_token":
@@ -171,6 +183,19 @@ class AiortcEngine:
         candidate.sdpMid, candidate.sdpMLineIndex = "0", 0
         assert self._peer is not None
         await self._peer.addIceCandidate(candidate)
+
+    async def _end_unless_told(self, signal: Signal, lost: Lost) -> None:
+        """End with ``lost``, but not before all is read that the server said about it."""
+        await pause(SAYS_WHY_WITHIN_S, why="the server closes the media first, and then says why")
+        if self._asked_ms is None:
+            self._asked_ms = int(time.time() * 1000)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READ_DRY_WITHIN_S):
+                with contextlib.suppress(ConnectionClosed):  # who reads the signal sees that, behind its last word
+                    await signal.send(SignalRequest(ping_req=Ping(timestamp=self._asked_ms)))
+                either: set[asyncio.Future[Any]] = {self._answer, self._over}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        self._end(lost)
 
     async def _keep_alive(self, signal: Signal) -> None:
         self._end(await signal.keep_alive(*self._keepalive_s))

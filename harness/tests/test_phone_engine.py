@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import time
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
@@ -9,14 +10,22 @@ from typing import Any
 import pytest
 from aiortc.rtcsctptransport import SCTP_DATA_FIRST_FRAG, SCTP_DATA_LAST_FRAG
 from livekit.protocol.models import DisconnectReason
-from livekit.protocol.rtc import JoinRequest, LeaveRequest, SignalResponse, TrickleRequest, WrappedJoinRequest
-from websockets.asyncio.server import serve
+from livekit.protocol.rtc import (
+    JoinRequest,
+    LeaveRequest,
+    Pong,
+    SignalRequest,
+    SignalResponse,
+    TrickleRequest,
+    WrappedJoinRequest,
+)
+from websockets.asyncio.server import ServerConnection, serve
 
 from harness.phone.aiortc_engine import AiortcEngine
 from harness.phone.engine import Lost, RoomDialError
 from harness.phone.sent_queue import SentQueue
 from harness.phone.signalling import Signal, join_url, lost_by
-from harness.tests.phone_world import REPLACED
+from harness.tests.phone_world import seen
 
 
 def test_joins_with_one_connection_and_no_subscriptions():
@@ -99,18 +108,85 @@ async def test_a_leave_while_joining_fails_the_dial():
     assert not engine.can_send()
 
 
-@pytest.mark.parametrize(("word", "expected"), [(REPLACED, REPLACED), (None, "media connection closed")])
-async def test_closed_media_waits_for_the_word_why(word, expected, monkeypatch):
-    """Whoever was replaced must hear of it, though the media closes first: dialing again would kick the other."""
+@pytest.fixture
+async def signalled():
+    """An engine in no room with its signal open, how to speak to it as the server, and what it asked."""
+    accepted: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
+    asked: list[int] = []
+
+    async def listen(socket):
+        accepted.set_result(socket)
+        async for raw in socket:
+            asked.append(SignalRequest.FromString(raw).ping_req.timestamp)  # noqa: PERF401  each is wanted at once
+
+    async with serve(listen, "127.0.0.1", 0) as server:
+        engine: Any = AiortcEngine(lambda _lost: None)
+        engine._signal = await Signal.dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", "t")
+        engine._spawn(engine._read(engine._signal), "signal")
+        engine._make_peer()
+        socket = await accepted
+
+        async def say(**what):
+            await socket.send(SignalResponse(**what).SerializeToString())
+
+        yield SimpleNamespace(engine=engine, socket=socket, say=say, asked=asked)
+        await engine._shut()
+
+
+KICKED = LeaveRequest(reason=DisconnectReason.DUPLICATE_IDENTITY, action=LeaveRequest.DISCONNECT)
+
+
+@pytest.fixture
+def quick(monkeypatch):
     monkeypatch.setattr("harness.phone.aiortc_engine.SAYS_WHY_WITHIN_S", 0.05)
-    engine: Any = AiortcEngine(lambda _lost: None)
-    engine._make_peer()
-    await engine._peer.close()
-    assert not engine._over.done()
-    if word is not None:
-        engine._end(word)
-    lost = await asyncio.wait_for(engine._over, 1)
-    assert expected in (lost, lost.reason)
+    monkeypatch.setattr("harness.phone.aiortc_engine.READ_DRY_WITHIN_S", 0.3)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_closed_media_waits_for_the_word_why(signalled):
+    """Whoever was replaced must hear of it, though the media closes first: dialing again would kick the other."""
+    await signalled.engine._peer.close()
+    assert not signalled.engine._over.done()
+    await signalled.say(leave=KICKED)
+    assert (await asyncio.wait_for(signalled.engine._over, 1)).replaced
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_phone_that_stood_still_still_hears_why(signalled):
+    await signalled.engine._peer.close()
+    await signalled.say(leave=KICKED)
+    time.sleep(0.15)  # noqa: ASYNC251  the loop stands still until the wait is over, with the word there to be read
+    assert (await asyncio.wait_for(signalled.engine._over, 1)).replaced
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_word_that_is_late_on_its_way_comes_before_the_answer(signalled):
+    await signalled.engine._peer.close()
+    await seen(lambda: signalled.asked, "a ping")
+    await signalled.say(pong_resp=Pong(last_ping_timestamp=signalled.asked[0] - 1))  # the answer to an older ping
+    await signalled.say(leave=KICKED)
+    await signalled.say(pong_resp=Pong(last_ping_timestamp=signalled.asked[0]))
+    assert (await asyncio.wait_for(signalled.engine._over, 1)).replaced
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("answers", [True, False])
+async def test_media_that_closed_without_a_word_is_dialed_again(signalled, answers, monkeypatch):
+    if answers:
+        monkeypatch.setattr("harness.phone.aiortc_engine.READ_DRY_WITHIN_S", 60)
+    await signalled.engine._peer.close()
+    await seen(lambda: signalled.asked, "a ping")
+    assert not signalled.engine._over.done()
+    if answers:
+        await signalled.say(pong_resp=Pong(last_ping_timestamp=signalled.asked[0]))
+    assert await asyncio.wait_for(signalled.engine._over, 1) == Lost("media connection closed", may_redial=True)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_signal_that_ends_with_the_media_is_read_to_its_end(signalled):
+    await signalled.engine._peer.close()
+    await signalled.socket.close(1000)
+    assert await asyncio.wait_for(signalled.engine._over, 1) == Lost("signal closed (1000)", may_redial=True)
 
 
 async def test_what_breaks_inside_the_media_library_fails_the_dial(monkeypatch):
