@@ -45,6 +45,7 @@ class LivekitEngine:
         self._ready = False
         """In the room, and not resuming."""
         self._over = False
+        self._lost_early: str | None = None
 
     @property
     def token(self) -> str:
@@ -55,7 +56,7 @@ class LivekitEngine:
         """Join; return the room's name once the SDK calls itself connected.
 
         Raises:
-            RoomDialError: refused, or not reached after all of the SDK's attempts.
+            RoomDialError: refused, not reached after all of the SDK's attempts, or lost again at once.
         """
         self._token = token
         room, options = self._room, rtc.RoomOptions(auto_subscribe=False, connect_timeout=CONNECT_TIMEOUT_S)
@@ -71,8 +72,14 @@ class LivekitEngine:
         except rtc.ConnectError as error:
             self._over = True
             raise RoomDialError(mask(error.message)) from None
+        # The SDK's own task may have seen the end before this one went on: that is the last it tells of it.
+        if self._lost_early is not None or not room.isconnected():
+            self._over = True
+            _in_background(_part(room, None))
+            raise RoomDialError(self._lost_early or "disconnected while joining")
         self._ready = True
         self._sender = asyncio.create_task(self._send_all(), name="SDK sender")
+        self._sender.add_done_callback(self._sender_ended)
         return str(room.name)
 
     def _listen(self, room: rtc.Room) -> None:
@@ -100,7 +107,10 @@ class LivekitEngine:
         self._token = str(self._room._token)  # noqa: SLF001  the SDK tells only that there is one
 
     def _disconnected(self, reason: str) -> None:
-        if self._over or self._sender is None:
+        if self._over:
+            return
+        if self._sender is None:
+            self._lost_early = f"disconnected: {reason}"
             return
         self._shut()
         # Whatever could be redialed the SDK has redialed by now (10 attempts, about 20 s): it is final.
@@ -133,6 +143,14 @@ class LivekitEngine:
             except rtc.participant.PublishDataError:
                 continue  # lost, as a lossy packet may be: without ``on_sent`` the record says so
             on_sent()
+
+    def _sender_ended(self, sender: asyncio.Task[None]) -> None:
+        """Give up a room that nothing can be sent to any more, and say so."""
+        if self._over or sender.cancelled() or (error := sender.exception()) is None:
+            return
+        self._shut()
+        _in_background(_part(self._room, None))
+        self._on_news(Lost(mask(f"{sender.get_name()}: {type(error).__name__}: {error}"), may_redial=True))
 
     def _drop_queue(self) -> None:
         self._queue.clear()

@@ -36,6 +36,10 @@ class FakeRoom:
         if self.refuses:
             raise rtc.ConnectError(self.refuses)
         self._token, self.is_in = token, True
+        self.behind()
+
+    def behind(self):
+        """What happens between the SDK's connect and whoever waits for it."""
 
     def isconnected(self):
         return self.is_in
@@ -120,6 +124,43 @@ async def test_the_sdk_has_redialed_enough_when_it_says_disconnected(room, enter
     room.tell("disconnected", reason)
     assert news == [Resuming(), lost]
     assert not engine.can_send()
+
+
+async def test_a_sender_that_breaks_is_a_loss(room, entered):
+    engine, news = entered
+
+    async def broken(_payload, *, reliable):
+        raise RuntimeError(f"the library is gone, reliable={reliable}, token=eyJhbGciOi.eyJzdWIi.c2ln")
+
+    room.publish_data = broken
+    engine.send(b"one", lambda: None)
+    await seen(lambda: news, "the loss")
+    (lost,) = news
+    assert lost.reason.startswith("SDK sender: RuntimeError: the library is gone, reliable=False")
+    assert "eyJhbGciOi" not in lost.reason
+    assert (lost.may_redial, lost.replaced) == (True, False)
+    assert not engine.can_send()
+    await seen(lambda: room.left, "the room left")
+    room.tell("disconnected", rtc.DisconnectReason.CLIENT_INITIATED)
+    assert news == [lost]
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_room_lost_before_the_connect_was_seen_fails_the_dial(room, told):
+    news: list[Lost | Resuming | Resumed] = []
+
+    def lose():
+        room.is_in = False
+        if told:
+            room.tell("disconnected", rtc.DisconnectReason.ROOM_DELETED)
+
+    room.behind = lambda: asyncio.get_running_loop().call_soon(lose)
+    engine = LivekitEngine(news.append)
+    reason = "disconnected: ROOM_DELETED" if told else "disconnected"
+    with pytest.raises(RoomDialError, match=reason):
+        await engine.connect("ws://front:1", "t")
+    assert not engine.can_send()
+    assert news == []
 
 
 async def test_leaving_is_no_loss(room, entered):
