@@ -141,7 +141,10 @@ class AppSession:
         finally:
             self._dial = None
         try:
-            if self._retired:
+            if self._crashed:  # between the end of the dial and here: nobody had the socket to reset it
+                ws.transport.abort()
+                await ws.wait_closed()
+            elif self._retired:
                 await ws.close()
             else:
                 await self._hear(ws, ear)

@@ -12,7 +12,7 @@ from websockets.asyncio.server import serve
 
 from harness import events as ev
 from harness.ears.app import CaptionsApp
-from harness.ears.app_session import AppSetup
+from harness.ears.app_session import AppSession, AppSetup
 from harness.errors import MachineError
 from harness.frames import Hop
 from harness.history import History, Recorder
@@ -159,6 +159,24 @@ async def test_a_crashed_app_dials_only_when_it_is_called(stage, cloud):
     await webhook(app)
     await cloud.said_types(1, "subscription_update")
     assert deaf_and_hearing(stage.history()) == ["EarHearing", "EarDeaf", "EarHearing"]
+
+
+async def test_a_crash_between_the_dial_and_its_taking_leaves_no_socket(stage, cloud, monkeypatch):
+    dial = AppSession._connect
+
+    async def crashed_right_behind(session):
+        ws = await dial(session)
+        asyncio.get_running_loop().call_soon(session.crash)  # the dial has ended, nobody has its socket yet
+        return ws
+
+    monkeypatch.setattr(AppSession, "_connect", crashed_right_behind)
+    app = await stage.start()
+    await webhook(app)
+    (closed,) = await recorded(stage, ev.AppSocketClosed, 1)
+    assert closed.code == 1006
+    await until(lambda: not app.state()["known"] or NotYet("known"), what="the end of the session", within_s=2)
+    assert stage.history().all(ev.AppSubscribed) == ()
+    await asyncio.wait_for(cloud.sockets[0].wait_closed(), 2)
 
 
 @pytest.mark.parametrize(("code", "sockets"), [(1000, 1), (1001, 1), (1008, 1), (1011, 2)])
