@@ -64,3 +64,24 @@ def test_refuses_corrupt_frames(run_dir):
 def test_refuses_an_empty_directory(tmp_path):
     with pytest.raises(CorruptRun, match="saw none"):
         History.load(tmp_path)
+
+
+def test_kinds_come_in_order_of_time_and_at_one_moment_in_order_of_the_record():
+    told = [
+        ev.Note(text="b", t_ns=2), ev.Step(text="c", t_ns=2), ev.Anchor(person="p", name="x", moment_ns=1, t_ns=2),
+        ev.Note(text="d", t_ns=2), ev.Step(text="a", t_ns=1),
+    ]  # fmt: skip
+    history = History.of(told)
+    assert [getattr(e, "text", "") for e in history.iter(ev.Step, ev.Note)] == ["a", "b", "c", "d"]
+    assert list(history.iter(ev.Event)) == list(history.events)
+    assert [e.text for e in history.all(ev.Note)] == ["b", "d"]
+    assert history.all(ev.Gate) == ()
+
+
+def test_asked_again_the_same_is_answered(run_dir):
+    history = History.load(run_dir)
+    for speaker in (None, 7, 8):
+        assert list(history.at_hop(fr.Hop.SFU, speaker)) == list(history.at_hop(fr.Hop.SFU, speaker))
+    assert [len(history.at_hop(fr.Hop.SFU, speaker)) for speaker in (7, 8, None, 7)] == [3, 0, 3, 3]
+    with pytest.raises(ValueError, match="read-only"):
+        history.at_hop(fr.Hop.SFU)["index"] = 5
