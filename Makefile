@@ -30,13 +30,15 @@ help: ## show these lines
 demo: $(READY) ## the main job: force quit, the cloud comes back, do captions?
 	$(BIN)/aftershock run force-quit-restart-cloud $(ARGS)
 
-test: $(READY) ## unit tests, then every scenario, JOBS side by side; skips are listed with their reason
+test: $(READY) ## unit tests, then every scenario, JOBS side by side, DEADLINE seconds long; skips are listed
+	@date +%s > .venv/.began
 	$(BIN)/python -m fixtures.made_first
 	$(BIN)/python -m pytest -q -n $(CORES) harness/tests
 	@trap 'exit 130' INT; code=0; none=0; for part in "not container" container; do \
 	  echo "scenarios: $$part"; seen=0; \
+	  left=$$(( $(or $(DEADLINE),0) - $$(date +%s) + $$(cat .venv/.began) )); \
 	  $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup scenarios -m "$$part" \
-	    $(if $(JUNIT),--junitxml="$(JUNIT)/$${part// /-}.xml") $(ARGS) || seen=$$?; \
+	    $(if $(JUNIT),--junitxml="$(JUNIT)/$${part// /-}.xml") $(if $(DEADLINE),--deadline $$(( left > 0 ? left : 1 ))) $(ARGS) || seen=$$?; \
 	  case $$seen in \
 	    0) ;; \
 	    1) code=1 ;; \

@@ -169,7 +169,7 @@ def _shuffled(numbers: range) -> Iterator[int]:
 
 def _try_lock(name: str) -> int | None:
     """Lock the file ``name`` without waiting; return its descriptor, or None when somebody else has it."""
-    lock = _open_lock(settings().lock_dir / name)
+    lock = open_lock(settings().lock_dir / name)
     if lock is None:
         return None
     try:
@@ -180,7 +180,7 @@ def _try_lock(name: str) -> int | None:
     return lock
 
 
-def _open_lock(path: Path) -> int | None:
+def open_lock(path: Path) -> int | None:
     """Open a lock file, made if missing; None when another user's file cannot be read.
 
     The directory is open to all users and sticky, like /tmp. Opening an existing file there goes without O_CREAT,

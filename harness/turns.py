@@ -17,7 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from harness.addresses import open_lock
 from harness.clock import MS_NS, SECOND_NS, now_ns, seconds_between
+from harness.errors import MachineError
 from harness.waiting import pause
 
 WINDOW_S: Final = 1.0
@@ -106,7 +108,6 @@ async def take_turn(
     ``directory`` holds the machine's slots, ``look`` measures for a window.
     """
     places, began_ns, told = ceiling or ceiling_here(), now_ns(), False
-    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     why = "another stack is about to start"
     while True:
         door = _locked(directory / "door")
@@ -141,8 +142,14 @@ def _free(directory: Path, places: int) -> int:
 
 
 def _locked(path: Path) -> int:
-    """Return the descriptor of a lock that is now ours, or -1 when somebody holds it."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    """Return the descriptor of a lock that is now ours, or -1 when somebody holds it.
+
+    Raises:
+        MachineError: the lock can be neither made nor opened.
+    """
+    file = open_lock(path)
+    if file is None:
+        raise MachineError(f"to open {path}, which all users of this machine share", "no right to read it", "remove it")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

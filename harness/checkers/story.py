@@ -65,6 +65,7 @@ def timings_of(history: History) -> dict[str, float | None]:
         "declared_wait_s": _rounded(wait_s),
         "fault_s": _rounded(fault_s),
         "anchor_to_recovered_s": _rounded(recovered_s),
+        "waited_s": _rounded(history.run_started.waited_s),
         "wall_s": _rounded(wall_s),
         "overhead_s": None if owed else _rounded(own_s),
     }

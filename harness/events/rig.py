@@ -38,6 +38,8 @@ class RunStarted(Event, frozen=True, tag="run-started"):
     """Regexes of log lines that are no alarm though one of ``alarm`` matches."""
     rerun: str = ""
     """The command that runs this once more."""
+    waited_s: float = 0.0
+    """How long the run had waited for its turn before it began (:mod:`harness.turns`)."""
     baseline: bool = False
     """True for the story without a fault: captions that never flow are BROKEN there, not UNKNOWN."""
     known: tuple[KnownIncident, ...] = ()

@@ -30,6 +30,8 @@ class RigOptions:
     """Path of a list of known breakage (:mod:`harness.rig.known`)."""
     verdicts: Path | None = None
     """A file to which each run appends how far it is, one line each (:meth:`tell`)."""
+    waited_s: float = 0.0
+    """How long this run waited for its turn before it began."""
     keep: bool = False
     """Whether the stack stays up after the verdict until a signal comes; a story that raised is not kept."""
 

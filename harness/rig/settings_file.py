@@ -47,4 +47,5 @@ def run_started(options: RigOptions, info: ScenarioInfo, scenario: str, system: 
         scenario=scenario, seed=options.seed, profile=system.profile.name, system=system.name, epoch_ns=epoch_ns,
         timers=system.profile.timers, told=system.told, alarm=system.alarm, expected=system.expected,
         rerun=options.rerun(scenario), baseline=info.baseline, known=known_of(options.known, scenario),
+        waited_s=options.waited_s,
     )  # fmt: skip
