@@ -164,6 +164,7 @@ async def test_a_word_that_is_late_on_its_way_comes_before_the_answer(signalled)
     await signalled.engine._peer.close()
     await seen(lambda: signalled.asked, "a ping")
     await signalled.say(pong_resp=Pong(last_ping_timestamp=signalled.asked[0] - 1))  # the answer to an older ping
+    await asyncio.sleep(0.05)
     await signalled.say(leave=KICKED)
     await signalled.say(pong_resp=Pong(last_ping_timestamp=signalled.asked[0]))
     assert (await asyncio.wait_for(signalled.engine._over, 1)).replaced
