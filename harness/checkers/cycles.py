@@ -18,6 +18,22 @@ def of_last_cycle(history: History, windows: tuple[FaultWindow, ...]) -> tuple[F
     return windows
 
 
+def of_last_recovery(
+    history: History, windows: tuple[FaultWindow, ...], anchor: ev.Anchor | None
+) -> tuple[FaultWindow, ...]:
+    """Return the faults that this anchor's recovery is from: not those that its person had recovered from before.
+
+    Nor those that came when captions flowed again. A fault that was healed only after an earlier recovery counts.
+    """
+    if anchor is None:
+        return windows
+    again = [e.t_ns for e in history.all(ev.SteadyAgain) if e.person == anchor.person]
+    since_ns = max((t_ns for t_ns in again if t_ns < anchor.t_ns), default=history.start_ns)
+    until_ns = min((t_ns for t_ns in again if t_ns >= anchor.t_ns), default=history.end_ns)
+    own = (w for w in windows if max(w.start_ns, w.end_ns or 0) >= since_ns and w.start_ns <= until_ns)
+    return tuple(own) or windows
+
+
 def before_last_cycle(history: History) -> Span | None:
     """Return the stretch from the first fault to the last cycle's begin, or None when there is no cycle before it."""
     begun, done = history.first(ev.Injecting), history.all(ev.CycleDone)

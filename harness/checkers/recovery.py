@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import events as ev
-from harness.checkers.cycles import cycles_text, of_last_cycle
+from harness.checkers.cycles import cycles_text, of_last_cycle, of_last_recovery
 from harness.checkers.hearing import Hearing, HopState, hop_states
 from harness.checkers.resumption import first_caption_after
 from harness.checkers.timeline import FaultWindow, anchors, fault_windows
@@ -21,8 +21,9 @@ NAMES = {"ack": "ACK"}
 
 def recovery_of(history: History) -> Recovery:
     """Return the waterfall of the person who took longest to get captions back (or never did), in the last cycle."""
-    windows = of_last_cycle(history, fault_windows(history))
+    told = of_last_cycle(history, fault_windows(history))
     anchor, speaker = _slowest(history)
+    windows = of_last_recovery(history, told, anchor)
     first = first_caption_after(history, speaker, anchor.moment_ns) if anchor and speaker else None
     landed_ns = windows[0].landed_ns if windows else None
     last_ns, next_ns = _outage(history, speaker, windows, anchor)
@@ -43,7 +44,7 @@ def recovery_of(history: History) -> Recovery:
     person = anchor.person if anchor else min(history.speakers().values(), default="")
     steps = steps_of(history, person, windows, states, first)
     slowest = longest(steps)
-    lines = _lines(history, times, windows, anchor, states, {step.name: step for step in steps})
+    lines = _lines(history, times, told, anchor, states, {step.name: step for step in steps})
     if slowest is not None:
         name = _name(slowest.name)
         text = f"{name}, since the step before"
@@ -70,11 +71,18 @@ def _outage(
     if not windows:
         return None, None
     struck_ns = windows[0].start_ns
+    if windows[0].end_ns and anchor and _flowed_again(history, anchor, struck_ns):
+        struck_ns = windows[0].end_ns  # captions flowed in spite of the fault: this recovery is from its heal
     before = [c.t_ns for c in history.captions("app-in", final=True, speaker=speaker) if c.t_ns <= struck_ns]
     if speaker is None:
         return max(before, default=None), None
     after = first_caption_after(history, speaker, anchor.moment_ns if anchor else struck_ns)
     return max(before, default=None), after.t_ns if after else None
+
+
+def _flowed_again(history: History, anchor: ev.Anchor, since_ns: int) -> bool:
+    again = (e.t_ns for e in history.all(ev.SteadyAgain) if e.person == anchor.person)
+    return any(since_ns < t_ns < anchor.t_ns for t_ns in again)
 
 
 def _moment(history: History, t_ns: int | None) -> float | None:

@@ -124,7 +124,7 @@ def _fault(
 
 def noticed(history: History, since_ns: int, until_ns: int) -> _Seen:
     """Return who first knew of the loss, and how: a phone, a health endpoint, or a log line of cloud or bridge."""
-    hit = {name for e in history.all(ev.Injecting) for name in e.blast}
+    hit = {name for e in history.all(ev.Injecting) for name in e.blast if since_ns <= e.t_ns <= until_ns}
     told = [re.compile(p) for p in history.run_started.told]
     first, end = (bisect_left(history.events, t_ns, key=lambda e: e.t_ns) for t_ns in (since_ns, until_ns + 1))
     for e in history.events[first:end]:

@@ -123,3 +123,42 @@ def test_steps_stand_in_the_json():
     assert summary["longest"] == "socket"
     assert summary["steps"][1]["name"] == "noticed"
     assert summary["steps"][2]["budget_s"] == 5
+
+
+def test_of_two_separate_faults_the_later_one_is_told():
+    """The first was recovered from: its landing, its heal and its outage are not those of the second."""
+    earlier = (
+        at(3.0, ev.Injecting(number=9, fault="Pause(bridge)", target="bridge", blast=("bridge",), held=True)),
+        at(3.1, ev.Injected(number=9, fault="Pause(bridge)", proof="stopped")),
+        at(3.4, ev.Healed(number=9, fault="Pause(bridge)", proof="goes on")),
+        at(3.5, ev.Anchor(person="alice", name="heal", moment_ns=ns(3.4))),
+        at(5.0, ev.SteadyAgain(person="alice", moment_ns=ns(4.9))),
+    )
+    alone, _ = recovery(green())
+    found, steps = recovery(green().add(*earlier))
+    assert (found.times, found.steps) == (alone.times, alone.steps)
+    assert steps["landed"].how == "Vanish(cloud)"
+    assert any("Pause(bridge)" in line for line in found.lines)
+
+
+def test_a_fault_after_the_recovery_is_not_its_fault():
+    """The slowest recovery is told, though somebody else was hit later."""
+    alone, _ = recovery(green())
+    later = (
+        at(13.0, ev.Injecting(number=9, fault="Pause(bridge)", target="bridge", blast=("bridge",), held=True)),
+        at(13.1, ev.Injected(number=9, fault="Pause(bridge)", proof="stopped")),
+        at(13.4, ev.Healed(number=9, fault="Pause(bridge)", proof="goes on")),
+    )
+    assert recovery(green().add(*later))[0].times == alone.times
+
+
+def test_captions_that_flowed_in_spite_of_a_held_fault_are_no_outage():
+    draft = green().drop(ev.Injecting).drop(ev.Injected)
+    found, _ = recovery(draft.add(
+        at(3.0, ev.Injecting(number=1, fault="Cut(x)", target="x", blast=("cloud",), held=True)),
+        at(3.1, ev.Injected(number=1, fault="Cut(x)", proof="cut")),
+        at(5.0, ev.SteadyAgain(person="alice", moment_ns=ns(4.9))),
+        at(6.05, ev.Healed(number=1, fault="Cut(x)", proof="whole")),
+    ))  # fmt: skip
+    assert found.times["injected_s"] == 3.1
+    assert found.times["last_good_s"] > 5.0
