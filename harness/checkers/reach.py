@@ -15,11 +15,15 @@ def people(history: History) -> set[str]:
 
 
 def same_user(history: History, person: str) -> set[str]:
-    """Return the people who share this person's room: one user with several phones."""
-    rooms: dict[str, set[str]] = {}
-    for e in history.all(ev.RoomConnected):
-        rooms.setdefault(e.room, set()).add(e.person)
-    return {person}.union(*(those for those in rooms.values() if person in those))
+    """Return the people who are one user with several phones: dialed as one.
+
+    In records that do not say as whom a phone dialed, those who met in one room.
+    """
+    users = {(e.person, e.user) for e in history.all(ev.PhoneDialing) if e.user}
+    met = {(e.person, e.room) for e in history.all(ev.RoomConnected)}
+    pairs = users or met
+    mine = {group for who, group in pairs if who == person}
+    return {person} | {who for who, group in pairs if group in mine}
 
 
 def outsiders(history: History) -> set[str]:

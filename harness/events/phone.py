@@ -10,6 +10,8 @@ class PhoneDialing(Event, frozen=True, tag="phone-dialing"):
 
     person: str
     attempt: int
+    user: str = ""
+    """Who it says it is: one user may have several phones."""
 
 
 class PhoneDialFailed(Event, frozen=True, tag="phone-dial-failed"):

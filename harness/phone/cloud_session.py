@@ -173,7 +173,7 @@ class CloudSession:
 
     async def _dial(self, attempt: int) -> ClientConnection | None:
         person = self._configuration.person
-        self._emit(ev.PhoneDialing(person=person, attempt=attempt))
+        self._emit(ev.PhoneDialing(person=person, attempt=attempt, user=self._configuration.user_id))
         dial = asyncio.create_task(self._open(), name="dial the cloud")
         away = asyncio.create_task(self._away.wait(), name="away")
         try:

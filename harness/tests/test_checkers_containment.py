@@ -175,3 +175,19 @@ def test_the_neighbour_is_judged_by_the_steady_budget_throughout():
 def test_the_neighbours_story_holds_as_a_whole():
     judgement = judge(neighbours().history())
     assert judgement.outcome is Outcome.HOLDS, [v for v in judgement.verdicts if v.outcome is not Outcome.HOLDS]
+
+
+def test_a_second_phone_of_a_user_that_never_came_into_a_room_is_no_stranger():
+    draft = neighbours().drop(ev.PhoneDialing).drop(ev.RoomConnected, lambda e: e.person == "bob")
+    for proc, person in (("phone-1", "alice"), ("phone-2", "bob")):
+        draft.add(at(1.0, ev.PhoneDialing(person=person, attempt=1, user="alice@x"), proc))
+    assert outsiders(draft.history()) == set()
+    assert outcome(draft.add(shown("phone-2"))) is Outcome.HOLDS
+
+
+def test_somebody_in_the_wrong_room_is_still_a_stranger():
+    draft = neighbours().drop(ev.PhoneDialing)
+    for proc, person in (("phone-1", "alice"), ("phone-2", "bob")):
+        draft.add(at(1.0, ev.PhoneDialing(person=person, attempt=1, user=f"{person}@x"), proc))
+    draft.add(at(4.0, ev.RoomConnected(person="bob", room="alice@x", attempt=2), "phone-2"))
+    assert outsiders(draft.history()) == {"bob"}
