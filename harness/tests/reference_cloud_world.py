@@ -173,6 +173,10 @@ class FakeStt:
         ]
         await self.socket.send_json({"tokens": tokens})
 
+    async def fail(self, code: int) -> None:
+        assert self.socket is not None
+        await self.socket.send_json({"tokens": [], "error_code": code, "error_message": "no"})
+
 
 class FakeApp:
     """A captions app: on a webhook it connects, subscribes and listens."""

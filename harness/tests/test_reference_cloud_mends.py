@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.reference.cloud.soniox import Ended
-from harness.reference.cloud.stt_retry import next_delay_s
+from harness.reference.cloud.stt_retry import Tries, next_delay_s
 from harness.reference.cloud.timers import Timers
 from harness.tests.reference_cloud_world import BRISK, PACKAGE, USER, eventually, world
 
@@ -27,6 +27,10 @@ async def words_counted(w, expected):
         while (seen := await health(w, "transcription")) != expected:
             await asyncio.sleep(0.005)
     return seen
+
+
+async def streams_made(w, count):
+    await eventually(lambda: len(w.stt.configurations) == count, f"stream {count}")
 
 
 @pytest.mark.parametrize("ended", [LOST, AWAY])
@@ -86,6 +90,38 @@ async def test_an_stt_that_is_away_at_the_subscription_gets_its_stream_when_it_i
             assert await health(w, "transcription") == {"available": 0, "unavailable": 0}
         else:
             await eventually(lambda: w.stt.configurations, "the stream")
+
+
+async def test_streams_that_worked_and_then_met_an_error_do_not_add_up_to_a_failure():
+    async with world() as w:
+        await w.captions_running()
+        for n in range(1, 5):
+            await streams_made(w, n)
+            await w.stt.say(("word", True))
+            await w.stt.fail(408)
+        await streams_made(w, 5)
+        assert not w.log_lines("STT stream failed permanently")
+
+
+async def test_the_tries_of_an_endpoint_that_was_away_are_no_refusals():
+    async with world() as w:
+        w.stt.is_away = True
+        phone = await w.phone()
+        await phone.acknowledged()
+        await phone.socket.send_json({"type": "start_app", "packageName": PACKAGE})
+        await eventually(lambda: len(w.log_lines("STT stream ended")) >= 3, "three tries")
+        w.stt.is_away = False
+        await eventually(lambda: w.stt.configurations, "the stream")
+        await w.stt.fail(408)
+        await eventually(lambda: len(w.stt.configurations) == 2, "a second stream")
+        assert not w.log_lines("STT stream failed permanently")
+
+
+def test_an_answer_makes_both_counts_begin_anew():
+    tries = Tries()
+    refused, answered = Ended(408, "timeout"), Ended(408, "timeout", answered=True)
+    assert [tries.failed(ended) for ended in (AWAY, AWAY, refused, AWAY, refused)] == [1, 2, 1, 3, 2]
+    assert [tries.failed(ended) for ended in (answered, refused, AWAY)] == [1, 2, 1]
 
 
 @pytest.mark.parametrize("defects", [(), ("no-app-restart",)])

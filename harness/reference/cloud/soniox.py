@@ -81,7 +81,7 @@ class Ended:
     close_code: int | None = None
     """Of a plain close; 1000 is one that was asked for."""
     answered: bool = False
-    """Whether the provider ever said something on it."""
+    """Whether the provider ever answered with tokens (none are an answer too, an error is not)."""
 
 
 class SonioxStream:
@@ -185,12 +185,13 @@ class SonioxStream:
             answer = read_message(frame.data)
             if answer is None:
                 continue
-            answered = True
             code = answer.get("error_code")
             if isinstance(code, int):
-                return Ended(code, f"Soniox error {code}: {text_of(answer, 'error_message')}")
+                reason = f"Soniox error {code}: {text_of(answer, 'error_message')}"
+                return Ended(code, reason, answered=answered)
             tokens = answer.get("tokens")
             if isinstance(tokens, list):
+                answered = True
                 for transcript in self._utterance.take([token for token in tokens if isinstance(token, dict)]):
                     self._on_transcript(transcript)
         reason = "Stream closed normally" if self._closing else f"closed by STT ({socket.close_code})"

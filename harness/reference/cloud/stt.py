@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from harness.reference.cloud.context import Context
 from harness.reference.cloud.soniox import Ended, SonioxStream, Transcript
-from harness.reference.cloud.stt_retry import next_delay_s, retry_delay_s
+from harness.reference.cloud.stt_retry import Tries, next_delay_s, retry_delay_s
 
 
 class SttManager:
@@ -86,15 +86,16 @@ class SttManager:
 
     async def _keep(self, subscription: str) -> None:
         """Run a stream, again and again while it is wanted and its errors are worth another try."""
-        failures, taken = 0, False
+        tries, attempt, taken = Tries(), 0, False
         try:
             while True:
-                self._log.info("Creating STT stream", subscription=subscription, attempt=failures + 1)
+                attempt += 1
+                self._log.info("Creating STT stream", subscription=subscription, attempt=attempt)
                 ended = await self._run_once(subscription)
                 self._log.warning("STT stream ended", subscription=subscription, code=ended.code, reason=ended.reason)
-                failures = 1 if ended.answered else failures + 1
+                attempt = 0 if ended.answered else attempt
                 taken = taken or ended.code != 0
-                delay_s = self._delay_s(ended, failures, taken=taken)
+                delay_s = self._delay_s(ended, tries.failed(ended), taken=taken)
                 if delay_s is None:
                     if ended.code is not None:
                         self._give_up(subscription, ended, taken=taken)

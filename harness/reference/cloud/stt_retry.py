@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from harness.reference.cloud.soniox import Ended
 from harness.reference.cloud.timers import Timers
 
@@ -11,6 +13,24 @@ RETRIED_CODES = (0, 400, 408, 429)
 """Besides 5xx; 0 stands for an endpoint that cannot be reached."""
 CLOSED_ON_PURPOSE = 1000
 DOUBLINGS = 10
+
+
+@dataclass
+class Tries:
+    """Counts a subscription's streams that got nowhere: what the provider refused apart from what was away or lost."""
+
+    refused: int = 0
+    away: int = 0
+
+    def failed(self, ended: Ended) -> int:
+        """Count one more end; give how many of its kind there were since a stream last brought an answer."""
+        if ended.answered:
+            self.refused = self.away = 0
+        if ended.code:
+            self.refused += 1
+            return self.refused
+        self.away += 1
+        return self.away
 
 
 def retry_delay_s(code: int, attempt: int, base_s: float) -> float | None:
