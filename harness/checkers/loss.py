@@ -19,6 +19,7 @@ from harness.checkers.timeline import (
     Indices,
     Span,
     at,
+    distinct,
     finished_utterances,
     first_frame,
     impacts,
@@ -104,8 +105,8 @@ def lost_in(
     words = _owed_words(history, said, word_spans, straddling=straddling)
     named = {w for c in history.captions("app-in", final=True, speaker=speaker) for w in c.words}
     lost_words = words[~np.isin(words, np.fromiter(named, np.int64, len(named)))]
-    lost = np.union1d(lost_frames, _frames_of(lost_words)).astype(np.int64)
-    weighed = np.union1d(said[inside], _frames_of(words))
+    lost = distinct(np.concatenate((lost_frames, _frames_of(lost_words))))
+    weighed = distinct(np.concatenate((said[inside], _frames_of(words))))
     return Loss(person, lost, len(lost_words), len(weighed))
 
 

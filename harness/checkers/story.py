@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from harness import events as ev
 from harness.checkers.cycles import before_last_cycle
@@ -11,6 +12,9 @@ from harness.checkers.timeline import anchors, at
 from harness.checkers.verdict import Evidence, Story
 from harness.checkers.zombies import gate_text
 from harness.history import History
+
+MANY: Final = (ev.LogLine, ev.Caption, ev.HealthRead)
+"""What a run has most of, and no step of a story."""
 
 
 def story_of(history: History) -> Story:
@@ -112,7 +116,7 @@ def _rounded(seconds: float | None) -> float | None:
 def _steps(history: History) -> Iterator[Evidence]:
     alike = before_last_cycle(history)  # of cycles, the last one is told
     for e in history.events:
-        text = _step_text(e)
+        text = "" if isinstance(e, MANY) else _step_text(e)
         if alike and alike.start_ns <= e.t_ns <= alike.end_ns:
             text = alike.what if isinstance(e, ev.CycleDone) and e.t_ns == alike.end_ns else ""
         if text:

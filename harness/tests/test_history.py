@@ -67,7 +67,7 @@ def test_refuses_an_empty_directory(tmp_path):
 
 
 def test_kinds_come_in_order_of_time_and_at_one_moment_in_order_of_the_record():
-    told = [
+    told: list[ev.AnyEvent] = [
         ev.Note(text="b", t_ns=2), ev.Step(text="c", t_ns=2), ev.Anchor(person="p", name="x", moment_ns=1, t_ns=2),
         ev.Note(text="d", t_ns=2), ev.Step(text="a", t_ns=1),
     ]  # fmt: skip
