@@ -54,10 +54,12 @@ FAMILIES: tuple[Family, ...] = (
     families_cloud.stream_end_not_retried,
     families_cloud.bridge_restart_slower,
     families_bridge.kicked_agent,
+    families_phone.self_kick,
     families_phone.phone_fails_rejoin,
     families_phone.mic_state_lost,
     families_stt_app.stt_not_recreated,
     families_stt_app.stt_down_at_subscribe,
+    families_stt_app.away_beyond_grace,
     families_stt_app.apps_not_restarted,
     families_stt_app.app_deaf,
     families_cloud.silent_gap,
@@ -74,12 +76,12 @@ WORTH_KNOWING: tuple[Family, ...] = (families_cloud.getstatus_missing, families_
 INCIDENTS = frozenset(
     {
         "ack-hides-audio-failure", "agent-kicked-by-other-environment", "app-runs-but-deaf",
-        "apps-not-restarted-on-reconnect", "bridge-panic-closed-channel", "bridge-restart-slower-than-retry",
-        "bridge-session-leak", "bridge-sigterm-hangs", "getstatus-missing", "join-refused-existing-session",
-        "kicked-agent-unnoticed", "mic-state-lost-while-away", "old-close-disposes-live-session",
-        "orphan-client-ping-pong", "pcm-byte-order", "phone-fails-room-rejoin", "sfu-down-at-join", "silent-audio-gap",
-        "stream-end-not-retried", "stt-close-not-recreated", "stt-down-at-subscribe", "stt-keepalive-false-health",
-        "zombie-first-connect",
+        "apps-not-restarted-on-reconnect", "away-beyond-grace", "bridge-panic-closed-channel",
+        "bridge-restart-slower-than-retry", "bridge-session-leak", "bridge-sigterm-hangs", "concurrent-join-self-kick",
+        "getstatus-missing", "join-refused-existing-session", "kicked-agent-unnoticed", "mic-state-lost-while-away",
+        "old-close-disposes-live-session", "orphan-client-ping-pong", "pcm-byte-order", "phone-fails-room-rejoin",
+        "sfu-down-at-join", "silent-audio-gap", "stream-end-not-retried", "stt-close-not-recreated",
+        "stt-down-at-subscribe", "stt-keepalive-false-health", "zombie-first-connect",
     }
 )  # fmt: skip
 """Every incident that a family can name."""

@@ -1,4 +1,4 @@
-"""What a phone does wrong, or is not told: rooms it does not get into, a microphone that stays off."""
+"""What a phone does wrong, or is not told: rooms it is not in or fights for, a microphone that stays off."""
 
 from __future__ import annotations
 
@@ -7,8 +7,29 @@ from harness.checkers.families_stt_app import app_down
 from harness.checkers.scene import CAPTIONS, Scene
 from harness.checkers.timeline import at
 from harness.checkers.verdict import Diagnosis
+from harness.clock import SECOND_NS
 
 MIC_MESSAGE = "microphone_state_change"
+REPLACED = "DUPLICATE_IDENTITY"
+"""LiveKit's reason for a participant whose identity another one took."""
+QUARREL = 3
+"""So many replacements within `QUARREL_WITHIN_NS` are no newcomer's: each of the two takes the place back."""
+QUARREL_WITHIN_NS = 10 * SECOND_NS
+
+
+def self_kick(s: Scene) -> Diagnosis | None:
+    """Two phones of one user take the one place in the room from each other, again and again."""
+    if not s.broken(*CAPTIONS):
+        return None
+    replaced = [e for e in s.history.all(ev.RoomLost) if REPLACED in e.reason and s.struck_ns <= e.t_ns <= s.until_ns]
+    for first, last in zip(replaced, replaced[QUARREL - 1 :], strict=False):
+        if last.t_ns - first.t_ns > QUARREL_WITHIN_NS:
+            continue
+        taken = [e for e in replaced if first.t_ns <= e.t_ns <= last.t_ns]
+        proof = [at(s.history, e.t_ns, e.proc or "phone", f"{e.person} lost the room: {e.reason}") for e in taken]
+        why = f"who joins takes the place of who is there, in turns: {len(replaced)} joins of one identity were kicked"
+        return Diagnosis("concurrent-join-self-kick", why, (*proof, s.hop_proof()))
+    return None
 
 
 def phone_fails_rejoin(s: Scene) -> Diagnosis | None:

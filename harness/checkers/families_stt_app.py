@@ -12,6 +12,8 @@ from harness.checkers.verdict import Diagnosis, Evidence
 from harness.frames import Hop
 
 STT_LINK = "cloud->stt"
+GRACE_OVER = r"Cleanup grace period expired|Session disposed and removed"
+"""What a cloud's log says of a session whose phone stayed away too long."""
 STOP = "stop"
 """A webhook of this kind ends an app, it does not start one."""
 
@@ -49,22 +51,57 @@ def _starving_stt(s: Scene) -> bool:
     return s.broken(*CAPTIONS) and s.silent("stt-in") and s.heard("cloud-in")
 
 
+def away_beyond_grace(s: Scene) -> Diagnosis | None:
+    """The phone met a fresh session, and the apps that ran in the one before were not started in it."""
+    uncalled = _uncalled(s)
+    if uncalled is None:
+        return None
+    down, back = uncalled
+    ended = _session_ended(s, back.t_ns)
+    if ended is None:
+        return None
+    why = "the phone came back to a fresh session, and the cloud never called the webhook of the app that ran before"
+    proof = (ended, _app_closed(s, down), at(s.history, back.t_ns, back.proc or "phone", "socket open"))
+    return Diagnosis("away-beyond-grace", why, (*proof, s.hop_proof()))
+
+
 def apps_not_restarted(s: Scene) -> Diagnosis | None:
-    """The app went down, the phone came back, and the app was not started again."""
+    """The app went down, the phone came back to its session, and the app was not started again."""
+    uncalled = _uncalled(s)
+    if uncalled is None or _session_ended(s, uncalled[1].t_ns) is not None:
+        return None
+    down, back = uncalled
+    why = "the captions app had lost its socket, the phone came back, and the cloud never called the app's webhook"
+    proof = (_app_closed(s, down), at(s.history, back.t_ns, back.proc or "phone", "socket open"))
+    return Diagnosis("apps-not-restarted-on-reconnect", why, (*proof, s.hop_proof()))
+
+
+def _uncalled(s: Scene) -> tuple[ev.AppSocketClosed | ev.EarDeaf, ev.PhoneSocketOpen] | None:
+    """Return how the app went down and when its phone came back, when nobody called the app after that."""
     down = app_down(s)
     if down is None or not s.broken(*CAPTIONS):
         return None
     back = [e for e in s.history.all(ev.PhoneSocketOpen) if e.t_ns > down.t_ns]
     if not back or any(w.t_ns > down.t_ns for w in _calls(s)):
         return None
-    why = "the captions app had lost its socket, the phone came back, and the cloud never called the app's webhook"
-    proof = (_app_closed(s, down), at(s.history, back[-1].t_ns, back[-1].proc or "phone", "socket open"))
-    return Diagnosis("apps-not-restarted-on-reconnect", why, (*proof, s.hop_proof()))
+    return down, back[-1]
+
+
+def _session_ended(s: Scene, until_ns: int) -> Evidence | None:
+    """Return what ended the session in which the app ran, before ``until_ns``: its grace, or the cloud's own end."""
+    ran = [e.t_ns for e in s.history.all(ev.AppSocketOpen) if e.t_ns <= until_ns]
+    from_ns = max(s.struck_ns, *ran[-1:]) if ran else s.struck_ns
+    expired = [e for e in s.log("cloud", GRACE_OVER, from_ns) if e.t_ns <= until_ns]
+    if expired:
+        return s.proof(expired[-1])[0]
+    started = [e for e in s.history.all(ev.ComponentStarted) if e.component.startswith("cloud")]
+    anew = [e for e in started if from_ns <= e.t_ns <= until_ns]
+    return at(s.history, anew[-1].t_ns, anew[-1].component, "started anew") if anew else None
 
 
 def app_deaf(s: Scene) -> Diagnosis | None:
     """The app's socket closed and nobody noticed; or words leave the STT and never reach the app."""
-    if not s.broken(*CAPTIONS) or apps_not_restarted(s) is not None:
+    if not s.broken(*CAPTIONS) or _uncalled(s) is not None:
         return None
     down = app_down(s)
     if down is not None and not any(w.t_ns > down.t_ns for w in _calls(s)):

@@ -10,8 +10,9 @@ from harness.clock import SECOND_NS
 from harness.errors import SettingsError
 from harness.redact import know_secret
 
-Defect = Literal["no-room-retry"]
-"""``no-room-retry``: after a failed connect the phone stays without a room until the next ACK (the real app)."""
+Defect = Literal["no-room-retry", "redial-when-replaced"]
+"""``no-room-retry``: after a failed connect the phone stays without a room until the next ACK (the real app).
+``redial-when-replaced``: a phone whose place in the room another one took dials at once, and takes it back."""
 
 Engine = Literal["aiortc", "livekit"]
 """The media engine: every packet ours (aiortc), or LiveKit's own SDK with its resumes."""

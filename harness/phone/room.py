@@ -145,8 +145,9 @@ class Room:
             self._grant = msgspec.structs.replace(self._grant, token=engine.token)
         self._emit(ev.RoomLost(person=self._configuration.person, reason=lost.reason))
         # Replaced: another phone of this user is in the room. No mend: the two would kick each other for ever.
-        if not lost.replaced:
-            self._start(lambda: self._search(redial=lost.may_redial))
+        fights = lost.replaced and "redial-when-replaced" in self._configuration.defects
+        if fights or not lost.replaced:
+            self._start(lambda: self._search(redial=fights or lost.may_redial))
 
     async def _search(self, *, redial: bool) -> None:
         """Dial until there is a room: the library's back-off with the token it has, and the mend with a fresh one."""

@@ -163,6 +163,12 @@ _ALL: Final = (
     ),
     Defect(
         "cloud",
+        "forget-running-apps",
+        "away-beyond-grace",
+        "A fresh session does not start the apps that ran in the one before it.",
+    ),
+    Defect(
+        "cloud",
         "no-mic-resync",
         "mic-state-lost-while-away",
         "A reconnecting phone is not told the microphone's state.",
@@ -190,6 +196,12 @@ _ALL: Final = (
         "no-room-retry",
         "phone-fails-room-rejoin",
         "A phone that could not join its room waits for the next acknowledgement instead of trying again.",
+    ),
+    Defect(
+        "phone",
+        "redial-when-replaced",
+        "concurrent-join-self-kick",
+        "A phone whose place in the room another phone of its user took dials at once, and takes it back.",
     ),
 )
 

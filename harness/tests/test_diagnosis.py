@@ -140,7 +140,7 @@ def test_microphone_that_stayed_off():
 
 
 def test_app_that_was_not_called_again():
-    draft = without_zombie(broken("stt-in")).drop(ev.AppWebhook).drop(ev.EarHearing)
+    draft = without_zombie(broken("stt-in")).drop(ev.AppWebhook).drop(ev.EarHearing).drop(ev.ComponentStarted)
     draft.silent["cloud-in"] = [(6.0, 99.0)]
     assert incidents(draft)[0] == "apps-not-restarted-on-reconnect"
 
@@ -237,13 +237,44 @@ def test_an_incident_is_not_named_when_the_evidence_says_otherwise(incident, eve
 def test_an_app_that_went_down_is_told_apart_by_whether_its_phone_came_back():
     down = at(10, ev.AppSocketClosed(session="s", code=1006, reason=""), "ears")
     deaf = at(10, ev.EarDeaf(hop="app-in", reason="app socket down"), "ears")
-    draft = without_zombie(broken("app-in")).add(down, deaf)
+    draft = without_zombie(broken("app-in")).drop(ev.ComponentStarted).add(down, deaf)
     assert incidents(draft)[0] == "app-runs-but-deaf"
     draft.add(at(11, ev.PhoneSocketOpen(person="alice", attempt=3), "phone-1"))
     assert incidents(draft)[0] == "apps-not-restarted-on-reconnect"
     assert "app-runs-but-deaf" not in incidents(draft)
     draft.add(at(11.5, ev.AppWebhook(type="session_request", session="s"), "ears"))
     assert "apps-not-restarted-on-reconnect" not in incidents(draft)
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        log(9.9, "cloud", "Cleanup grace period expired for user session: alice@x"),
+        at(9.9, ev.ComponentStarted(component="cloud", identity="pid 30")),
+    ],
+    ids=["the grace ran out", "the cloud was started anew"],
+)
+def test_an_app_that_a_fresh_session_forgot_is_told_apart_by_what_ended_the_one_before(ended):
+    draft = without_zombie(broken("app-in")).drop(ev.ComponentStarted).add(
+        at(10, ev.AppSocketClosed(session="s", code=1006, reason=""), "ears"),
+        at(10, ev.EarDeaf(hop="app-in", reason="app socket down"), "ears"),
+        at(9.5, ev.PhoneSocketClosed(person="alice", code=1006, reason="", by="phone"), "phone-1"),
+        at(11, ev.PhoneSocketOpen(person="alice", attempt=3), "phone-1"),
+    )  # fmt: skip
+    assert incidents(draft)[0] == "apps-not-restarted-on-reconnect"
+    draft.add(ended)
+    assert incidents(draft)[0] == "away-beyond-grace"
+    assert "apps-not-restarted-on-reconnect" not in incidents(draft)
+    draft.add(at(11.5, ev.AppWebhook(type="session_request", session="s"), "ears"))
+    assert "away-beyond-grace" not in incidents(draft)
+
+
+@pytest.mark.parametrize(("people", "named"), [(("alice", "tablet", "alice"), True), (("alice", "tablet"), False)])
+def test_two_phones_that_kick_each_other_again_and_again(people, named):
+    draft = without_zombie(broken())
+    reason = "leave DUPLICATE_IDENTITY action DISCONNECT"
+    draft.add(*(at(8.7 + n / 2, ev.RoomLost(person=one, reason=reason), "phone-1") for n, one in enumerate(people)))
+    assert (incidents(draft)[0] == "concurrent-join-self-kick") is named
 
 
 def test_every_incident_that_a_family_names_is_in_the_list_and_the_other_way_round():

@@ -118,6 +118,15 @@ async def test_a_replaced_phone_stays_out_until_the_next_ack(hall):
     assert len(h.rooms.dials) == 2
 
 
+async def test_with_its_defect_a_replaced_phone_takes_its_place_back(hall):
+    h = hall(defects=["redial-when-replaced"])
+    engine = await h.enter()
+    engine.lose(REPLACED)
+    await h.rooms.connected()
+    assert len(h.rooms.dials) == 2
+    assert h.kinds()[-2:] == ["RoomDialing", "RoomConnected"]
+
+
 async def test_a_failed_token_is_mended_while_the_room_is_needed(hall):
     h = hall()
     h.needed = False

@@ -139,6 +139,18 @@ async def test_apps_that_ran_are_started_again_by_a_fresh_session_of_a_fresh_clo
         await eventually(lambda: w.bridge.calls == ["JoinRoom", "StreamAudio"], "one join")
 
 
+async def test_with_its_defect_a_fresh_session_forgets_the_apps_that_ran(tmp_path):
+    database = str(tmp_path / "users.sqlite")
+    async with world(database=database) as w:
+        await w.captions_running()
+    async with world("forget-running-apps", database=database) as w:
+        phone = await w.phone()
+        await phone.acknowledged()
+        await asyncio.sleep(0.05)
+        assert w.app.webhooks == []
+        assert w.cloud.ctx.users.running_apps(USER) == [PACKAGE]
+
+
 async def test_a_late_close_of_the_first_socket_does_not_end_the_session():
     async with world() as w:
         first = await w.captions_running()

@@ -120,7 +120,8 @@ class UserSession:
 
     async def _start_apps(self) -> None:
         await self.apps.start(self._ctx.settings.dashboard)
-        await self._start_running_apps()
+        if not self._ctx.defects.has("forget-running-apps"):
+            await self._start_running_apps()
 
     async def _start_running_apps(self) -> None:
         """Start what should run and has no socket."""
