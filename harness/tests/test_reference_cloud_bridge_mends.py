@@ -22,6 +22,10 @@ async def hears(w, pcm):
     await eventually(lambda: w.app.audio and w.app.audio[-1] == pcm, f"audio {pcm!r}")
 
 
+async def streams_opened(w, count):
+    await eventually(lambda: w.bridge.calls.count("StreamAudio") == count, f"stream {count}")
+
+
 @pytest.mark.parametrize(("defects", "tries"), [((), 3), (("one-shot-reconnect",), 1)])
 async def test_a_stream_error_is_tried_until_it_is_mended(defects, tries):
     async with world(*defects, timers=QUICK) as w:
@@ -145,6 +149,44 @@ async def test_a_frozen_bridge_keeps_nobody_from_the_ack_and_what_it_joined_late
         assert "LeaveRoom" in w.bridge.calls
         w.bridge.say(b"ab")
         await eventually(lambda: phone.audio_statuses()[-1] == "available", "the word")
+
+
+@pytest.mark.parametrize("failing", [RuntimeError("broken"), None])
+async def test_rejoins_that_waited_leave_alone_what_came_back_meanwhile(failing):
+    async with world(timers=replace(QUICK, rejoin_backoff_s=0.01, join_deadline_s=3)) as w:
+        await w.captions_running()
+        session = w.cloud.session(USER)
+        assert session is not None
+        livekit = session.livekit
+        w.bridge.join_gate = asyncio.Event()
+        w.bridge.sessions[USER].put_nowait(failing)
+        await eventually(lambda: w.bridge.calls.count("JoinRoom") == 2, "the recovery's join")
+        waiting = []
+        for _ in range(3):
+            waiting.append(asyncio.create_task(livekit.rejoin()))
+            await asyncio.sleep(0.02)
+        w.bridge.join_gate.set()
+        await asyncio.gather(*waiting)
+        assert not w.log_lines("Skipping rejoin due to backoff window")
+        await hears(w, b"ab")
+        recovery = ["JoinRoom", "StreamAudio"] if failing is None else ["LeaveRoom", "JoinRoom", "StreamAudio"]
+        assert w.bridge.calls[2:] == recovery
+        w.bridge.calls.clear()
+        await asyncio.sleep(0.02)
+        await livekit.rejoin()
+        await eventually(lambda: w.bridge.calls == ["LeaveRoom", "JoinRoom", "StreamAudio"], "a rejoin")
+
+
+async def test_a_phone_that_came_again_makes_the_count_of_replacements_begin_anew():
+    async with world(timers=replace(QUICK, grace_s=5)) as w:
+        phone = await w.captions_running()
+        for streams in range(2, 7):
+            w.bridge.sessions[USER].put_nowait(None)
+            await streams_opened(w, streams)
+            await phone.socket.close()
+            phone = await w.phone()
+            await phone.acknowledged()
+        assert not w.log_lines("Audio stream ended again and again")
 
 
 @pytest.mark.parametrize("defects", [(), ("no-gap-detector",)])

@@ -32,8 +32,8 @@ class Backoff:
 class Replacements:
     """Counts how often somebody else took this user's bridge session; two that never give up would flap for ever."""
 
-    def __init__(self, limit: int, window_s: float) -> None:
-        """Allow fewer than `limit` within `window_s` seconds."""
+    def __init__(self, limit: int | None, window_s: float) -> None:
+        """Allow fewer than `limit` within `window_s` seconds; None: allow any number."""
         self._limit = limit
         self._window_s = window_s
         self._seen_s: deque[float] = deque()
@@ -44,4 +44,8 @@ class Replacements:
         self._seen_s.append(now_s)
         while now_s - self._seen_s[0] > self._window_s:
             self._seen_s.popleft()
-        return len(self._seen_s) >= self._limit
+        return self._limit is not None and len(self._seen_s) >= self._limit
+
+    def forget(self) -> None:
+        """Begin anew: the phone came again, and its session is rightly this cloud's."""
+        self._seen_s.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,6 @@ UNANSWERED_JOIN_S = 2.0
 """How long an ending client waits for the answer to its JoinRoom, so that it can leave what it joined."""
 REPLACED_LIMIT = 4
 """So many replacements by somebody else within `replaced_window_s`, and the session is theirs."""
-ORPHAN_LIMIT = 12
-"""With the defect, two clients of one process go on for so many each: long enough to be heard, over before the end.
-
-The real cloud's never end.
-"""
 
 
 class BridgeClient:
@@ -59,13 +55,14 @@ class BridgeClient:
         self._joined = False
         self._connected = False
         self._connecting = False
+        self._up_since_s = -float("inf")
         self._changing = asyncio.Lock()
         self._retired = False
         self._chunks = 0
         timers = ctx.timers
-        if ctx.defects.has("fresh-client-no-dispose"):  # as the real cloud, whose pauses do not grow
+        if ctx.defects.has("fresh-client-no-dispose"):  # as the real cloud: pauses that do not grow, for ever
             self._backoff = Backoff(timers.stream_reconnect_s, timers.stream_reconnect_s)
-            self._replacements = Replacements(ORPHAN_LIMIT, 4 * timers.replaced_window_s)
+            self._replacements = Replacements(None, timers.replaced_window_s)
         else:
             self._backoff = Backoff(timers.stream_reconnect_s, timers.reconnect_cap_s)
             self._replacements = Replacements(REPLACED_LIMIT, timers.replaced_window_s)
@@ -89,12 +86,17 @@ class BridgeClient:
         finally:
             self._connecting = False
 
-    async def rejoin(self, join: Join) -> None:
-        """Leave if joined, then join and stream anew. Raises JoinFailed."""
+    async def rejoin(self, join: Join, asked_s: float = float("inf")) -> bool:
+        """Leave if joined, then join and stream anew; gives whether it did. Raises JoinFailed.
+
+        What came up by itself since it was `asked` for (monotonic) is left alone.
+        """
         # Waits for a join in flight: two at once would leave two streams on one bridge session, each with half
         # of the audio.
         async with self._changing:
             self._refuse_when_retired()
+            if self.is_connected and self._up_since_s > asked_s:
+                return False
             if self._ctx.defects.has("rejoin-without-leave"):
                 await self._forget_stream()
             elif self._joined:
@@ -102,6 +104,11 @@ class BridgeClient:
             await self._join(join)
             await self._open_stream()
             self._log.info("Rejoined LiveKit room via gRPC", roomName=join.room)
+            return True
+
+    def phone_came(self) -> None:
+        """Count replacements anew: who has the phone has the session."""
+        self._replacements.forget()
 
     def try_again(self) -> None:
         """Go on trying in the background after a join that failed."""
@@ -189,6 +196,7 @@ class BridgeClient:
         stream = self._calls.open_stream()
         self._stream = stream
         self._connected = True
+        self._up_since_s = time.monotonic()
         self._ctx.background.spawn(self._read(stream), f"stream of {self._user_id}")
         self._log.info("Audio stream started, listening for audio from bridge")
         # A stream that fails here fails for its reader too, which acts on it.

@@ -159,9 +159,11 @@ class LiveKitManager:
         healthy = status is not None and status.connected
         if healthy and not self._ctx.defects.has("rejoin-without-leave"):
             self._log.info("Reconnect: bridge healthy, keeping session")
-            return
-        await self.rejoin()
-        self._log.info("Reconnect: bridge rejoin attempted")
+        else:
+            await self.rejoin()
+            self._log.info("Reconnect: bridge rejoin attempted")
+        if self._client is not None and self._client.is_connected:
+            self._client.phone_came()
 
     async def status(self) -> BridgeStatus | None:
         """Ask the bridge about this user; None without a client."""
@@ -173,7 +175,10 @@ class LiveKitManager:
         return status
 
     async def rejoin(self) -> None:
-        """Rejoin with a fresh token, once per backoff window; a failure is logged and swallowed."""
+        """Rejoin with a fresh token, once per backoff window; a failure is logged and swallowed.
+
+        One that had to wait for another change leaves alone what that one brought up.
+        """
         join = self._fresh_join()
         if join is None or self._client is None:
             return
@@ -189,13 +194,14 @@ class LiveKitManager:
             if self._disposed or self._client is None:
                 return
             try:
-                await self._client.rejoin(join)
+                rejoined = await self._client.rejoin(join, asked_s=now_s)
             except JoinFailed as problem:
                 self._log.error("Bridge rejoin failed", error=str(problem))
                 self._audio.failed("Bridge rejoin failed")
                 self._client.try_again()
             else:
-                self._log.info("Bridge rejoined LiveKit room", roomName=join.room)
+                line = "Bridge rejoined LiveKit room" if rejoined else "Skipping rejoin: connected in the meantime"
+                self._log.info(line, roomName=join.room)
 
     async def dispose(self) -> None:
         """Leave the room and let go of every client."""
