@@ -291,6 +291,20 @@ async def test_the_run_directory_is_kept_only_when_it_is_not_as_expected(prover)
     assert [path.name for path in (prover.root / "runs" / "proof" / FIXED.slug / "x").iterdir()] == ["0"]
 
 
+async def test_what_a_run_waited_for_its_turn_is_not_its_own_time(prover, monkeypatch):
+    def answer(case, seed):
+        run_dir = prover.root / "runs" / "proof" / case.slug / str(seed)
+        run_dir.mkdir(parents=True)
+        timings = {"waited_s": 30.0} if seed else {"waited_s": None}
+        (run_dir / "verdict.json").write_text(json.dumps({"timings": timings, "preconditions": []}))
+        return 0, said("HOLDS", run=f"runs/proof/{case.slug}/{seed}"), ""
+
+    prover.answers = answer
+    monkeypatch.setattr(running, "seconds_between", lambda *_: 50.0)
+    await prover.prove([FIXED])
+    assert [line["wall_s"] for line in lines_of(prover.proof, FIXED, "t1")] == [50.0, 20.0, 20.0]
+
+
 async def test_cases_under_load_run_beside_two_busy_loops(prover, monkeypatch):
     beside: list[str] = []
     monkeypatch.setattr(running, "busy_loops", lambda: Loops(beside))
