@@ -1,6 +1,7 @@
 """``python -m harness.prove [--for S] [--only PATTERN] [--jobs N] [--under-load] [--report | --table | --matrix]``.
 
 Exit codes: 0 every case has all its verdicts and all are as expected, 1 one is not as expected, 2 some are missing.
+``--matrix`` is about the whole plan: 1 is a cell that nothing explains.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import asyncio
 import fnmatch
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.prove.built import build_what_is_named
-from harness.prove.confusion import confusion, confusion_table, read_reasons, write_confusion
+from harness.prove.confusion import confusion, confusion_table, lacks, read_reasons, write_confusion
 from harness.prove.lines import lines_of
 from harness.prove.plan import Case, read_plan
 from harness.prove.running import Prover, deadline_ns
@@ -22,13 +24,16 @@ from harness.prove.tree import tree_hash
 from harness.settings import PROJECT_ROOT
 
 PROOF = PROJECT_ROOT / "proof"
+EVERY_CASE = "*"
 DONE, NOT_AS_EXPECTED, INCOMPLETE, USAGE = 0, 1, 2, 64
 
 
 def _words() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m harness.prove", description="Fulfil proof/plan.toml.")
     parser.add_argument("--for", dest="for_s", type=float, metavar="SECONDS", help="begin no run that ends later")
-    parser.add_argument("--only", default="*", metavar="PATTERN", help="cases whose name matches, e.g. 'kill-cloud*'")
+    parser.add_argument(
+        "--only", default=EVERY_CASE, metavar="PATTERN", help="cases whose name matches, e.g. 'kill-cloud*'"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (default 1); under load 1")
     parser.add_argument("--under-load", action="store_true", help="only the cases under load")
     parser.add_argument("--report", action="store_true", help="only print the table of every case")
@@ -46,13 +51,16 @@ def wanted(cases: Sequence[Case], only: str, *, under_load: bool) -> list[Case]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what is missing, print the table, and return the exit code."""
     words = _words().parse_args(argv)
+    if words.matrix and (words.only != EVERY_CASE or words.under_load):
+        sys.stderr.write("expected --matrix alone, for it counts the whole plan; saw --only or --under-load\n")
+        return USAGE
     try:
         cases, tree = wanted(read_plan(), words.only, under_load=words.under_load), tree_hash(PROJECT_ROOT)
         if not cases:
             sys.stderr.write(f"expected a case of proof/plan.toml; saw --only {words.only}; --report names them all\n")
             return USAGE
         if words.matrix:
-            return _matrix(cases, tree)
+            return _matrix(cases, tree, PROOF)
         if not (words.report or words.table):
             prover = Prover(PROJECT_ROOT, PROOF, tree, max(1, words.jobs), _say, deadline_ns(words.for_s))
             prover.built = build_what_is_named(cases, PROJECT_ROOT)
@@ -64,11 +72,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _exit_code(cases, tree)
 
 
-def _matrix(cases: Sequence[Case], tree: str) -> int:
-    cells = confusion(PROOF, cases, tree, read_reasons())
-    write_confusion(PROOF, cells, tree)
-    print(confusion_table(cells, tree))
-    return DONE if all(cell.on_diagonal or cell.reason for cell in cells) else NOT_AS_EXPECTED
+def _matrix(cases: Sequence[Case], tree: str, proof: Path) -> int:
+    matrix = confusion(proof, cases, tree, read_reasons())
+    if matrix.cells:  # an empty one would only take the place of one that says something
+        write_confusion(proof, matrix)
+        print(confusion_table(matrix))
+    if matrix.lacking:
+        _say(f"{lacks(matrix)} {'' if matrix.cells else 'Nothing was written. '}make prove makes them (tree {tree})")
+    if not matrix.explained:
+        return NOT_AS_EXPECTED
+    return INCOMPLETE if matrix.lacking else DONE
 
 
 async def _prove(prover: Prover, cases: Sequence[Case]) -> None:
