@@ -105,7 +105,7 @@ def _entry(path: Path, source: str, number: int, entry: Mapping[str, Any]) -> Kn
 
 
 def _check_lists(entry: Mapping[str, Any], wrong: Callable[[str, str, str, str], KnownFileError]) -> None:
-    for key in set(WITHOUT) & set(entry):
+    for key in (key for key in WITHOUT if key in entry):
         if not _are_texts(entry[key]):
             raise wrong(key, f"{key} to be a list of texts", repr(entry[key]), "mend the value")
         if not entry[key]:

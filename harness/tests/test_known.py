@@ -221,21 +221,25 @@ def test_a_list_that_cannot_be_used_ends_pytest_with_a_sentence(tmp_path):
 
 
 @pytest.fixture
-def rig(tmp_path):
+def made_with():
+    """Give what rigs are made with."""
+    return []
+
+
+@pytest.fixture
+def rig(tmp_path, made_with):
     """Stand for the factory of rigs: note what each is made with, and give one that was judged already."""
-    made = []
 
     def make(info, variant, **changes):
-        made.append(changes)
+        made_with.append(changes)
         (tmp_path / "verdict.json").write_text("{}")
         (tmp_path / "report.md").write_text("")
         return SimpleNamespace(run_dir=tmp_path)
 
-    make.made = made
     return make
 
 
-async def test_a_scenario_that_is_played_with_a_defect_is_excused_by_no_list(rig, play, monkeypatch):
+async def test_a_scenario_that_is_played_with_a_defect_is_excused_by_no_list(play, made_with, monkeypatch):
     async def story(factory):
         factory()
 
@@ -243,4 +247,4 @@ async def test_a_scenario_that_is_played_with_a_defect_is_excused_by_no_list(rig
     monkeypatch.setattr(rig_plugin, "registry", lambda: {"baseline": info})
     await play("baseline", defects=["bridge:mute"])
     await play("baseline", known="list.toml")
-    assert rig.made == [{"defects": ["bridge:mute"], "known": None}, {"known": "list.toml"}]
+    assert made_with == [{"defects": ["bridge:mute"], "known": None}, {"known": "list.toml"}]
