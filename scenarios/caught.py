@@ -9,6 +9,8 @@ HIDE = "cloud:ack-hides-audio-failure"
 BLIND = "cloud:no-getstatus"
 NO_LEAVE = "cloud:rejoin-without-leave"
 MUTE = "bridge:mute"
+DEAF = ["bridge:deaf-after-gap", "cloud:no-gap-detector"]
+FORGET, BEYOND = "cloud:forget-running-apps", "away-beyond-grace"
 PANIC = "bridge:panic-on-late-packet"
 PANICKED = "bridge-panic-closed-channel"
 ZOMBIE, REFUSED = "zombie-first-connect", "join-refused-existing-session"
@@ -62,8 +64,10 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("baseline", ["cloud:swap-endian"], {"Resumes", "Honest", "Intact"}, "pcm-byte-order"),
     ("baseline", [MUTE], {"Resumes"}, "silent-audio-gap"),
     ("pause-bridge", ["bridge:deaf-after-gap"], set(), None),
-    ("pause-bridge", ["bridge:deaf-after-gap", "cloud:no-gap-detector"], SILENT, "silent-audio-gap"),
+    ("pause-bridge", DEAF, SILENT, "silent-audio-gap"),
     ("pause-bridge", ["cloud:health-from-keepalive"], {"Honest"}, "stt-keepalive-false-health"),
+    ("restart-livekit[5s]", DEAF, SILENT, "silent-audio-gap"),
+    ("phone-away-beyond-grace[1001]", [FORGET], SILENT | {"Honest"}, BEYOND),
     ("bridge-sigterm-with-stream-open", ["bridge:sigterm-waits"], {"Alive"}, "bridge-sigterm-hangs"),
     ("bridge-sigterm-with-stream-open", ["cloud:no-reconnect-on-end"], SILENT | {"Clean"}, "stream-end-not-retried"),
     ("neighbour-unharmed[leave]", [PANIC], SILENT | {"Alive", "Contained"}, PANICKED),
