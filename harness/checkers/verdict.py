@@ -119,7 +119,8 @@ class Slope:
     """The ends of its 99 % interval; infinite where there are too few samples."""
     tolerance: float
     outcome: Outcome | None
-    """HOLDS below the tolerance, BROKEN above it, UNKNOWN around it; None where it is shown and not judged."""
+    """HOLDS below the tolerance, BROKEN above it, UNKNOWN around it; None where it is shown and not judged,
+    or where its part was started anew too often to tell."""
     points: tuple[tuple[int, float, str], ...]
     """Cycle, value in ``unit``, and the identity of the start that it is of."""
 

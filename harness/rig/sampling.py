@@ -10,30 +10,43 @@ import asyncio
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from harness import events as ev
 from harness.bridge_client import read_status
+from harness.errors import NotReached
+from harness.history import Recorder, read_new_events
 from harness.processes import all_processes, kin
 from harness.rig.people import Person
 from harness.rig.stack import Stack
 from harness.rooms import RoomsUnreadable, participants
 from harness.runtimes import Running
+from harness.waiting import NotYet, until
 
 STEADY, END = 0, -1
 """Cycle numbers of the two samples that every story has."""
 PID = re.compile(r"^(\d+)$|\(pid (\d+)\)$")
 """Where a running part's identity names a process of this machine."""
 KIB = 1024
+SETTLES_WITHIN_S = 2.0
+"""How long descriptors may take to be closed after sessions and rooms are as they should be."""
+NEAR_DESCRIPTORS = 2
+"""So many more are noise, not worth a wait (of some 200 runs that hold, one in twenty had more)."""
 GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 
 async def take_samples(stack: Stack, people: Iterable[Person], cycle: int) -> None:
-    """Record one sample of every part that can be read, some 50 ms; ``cycle`` says after which one."""
+    """Record one sample of every part that can be read, some 50 ms; ``cycle`` says after which one.
+
+    The sample of the end waits a moment for descriptors that are being closed.
+    """
     there = [person for person in people if person.is_there()]
-    measured = asyncio.to_thread(_measure, _roots(stack, there))
+    roots = _roots(stack, there)
+    if cycle == END:
+        await descriptors_settle(stack.recorder, roots)
+    measured = asyncio.to_thread(_measure, roots)
     counted = _counts(stack, there)
     taken, counts = await asyncio.gather(measured, counted)
     for (part, identity, ours), values in taken.items():
@@ -62,6 +75,27 @@ def _roots(stack: Stack, people: Collection[Person]) -> dict[Part, int]:
     for person in people:
         found[f"phone of {person.name}", person.proc, True] = person.pid
     return found
+
+
+async def descriptors_settle(recorder: Recorder, roots: Mapping[Part, int]) -> None:
+    """Wait until no part of the system holds more descriptors than when first steady (2 aside), or for 2 s."""
+    path = recorder.run_dir / "events" / f"{recorder.proc}.jsonl"
+    record, _ = await asyncio.to_thread(read_new_events, path, 0)
+    before: dict[Part, float] = {}
+    for e in record:
+        if isinstance(e, ev.Sample) and e.cycle == STEADY and not e.ours and "descriptors" in e.values:
+            before.setdefault((e.part, e.identity, e.ours), e.values["descriptors"])
+    known = {part: root for part, root in roots.items() if part in before}
+    if not known:
+        return
+
+    async def look() -> bool | NotYet:
+        taken = await asyncio.to_thread(_measure, known)
+        over = [p for p in known if taken[p].get("descriptors", 0) > before[p] + NEAR_DESCRIPTORS]
+        return True if not over else NotYet(f"{over[0][0]} still holds {taken[over[0]]['descriptors']:.0f} descriptors")
+
+    with suppress(NotReached):  # what is held for longer is what the sample shows
+        await until(look, what="descriptors as in the steady state", within_s=SETTLES_WITHIN_S, every_s=0.1)
 
 
 def _pid_of(running: Running) -> int | None:

@@ -6,8 +6,12 @@ import socket
 import tempfile
 from typing import Any
 
+import msgspec
 import pytest
 
+from harness import events as ev
+from harness.history import Recorder
+from harness.rig import cycling, sampling
 from harness.rig.sampling import PID, usage
 
 TOOK = 32 * 1024 * 1024
@@ -39,8 +43,6 @@ def test_pid_of_an_identity(identity, pid):
 
 
 async def test_a_cycle_without_captions_is_the_last(monkeypatch):
-    from harness import events as ev  # noqa: PLC0415
-    from harness.rig import cycling  # noqa: PLC0415
 
     seen: list[Any] = []
     struck: list[Any] = []
@@ -80,3 +82,28 @@ async def test_a_cycle_without_captions_is_the_last(monkeypatch):
     assert [(e.number, e.of, e.heard) for e in seen if isinstance(e, ev.CycleDone)] == [
         (1, 9, True), (2, 9, True), (3, 9, False),
     ]  # fmt: skip
+
+
+async def test_at_the_end_descriptors_have_a_moment_to_be_closed(monkeypatch, tmp_path):
+    """Sockets of a room just left close by themselves: the last sample waits for them, but not for ever."""
+    recorder = Recorder(tmp_path, "r", "rig")
+    counts = iter([50.0, 50.0, 32.0])
+    looks: list[float] = []
+
+    def measure(roots: dict[Any, int]) -> dict[Any, dict[str, float]]:
+        looks.append(next(counts))
+        return {part: {"descriptors": looks[-1]} for part in roots}
+
+    monkeypatch.setattr(sampling, "_measure", measure)
+    sample = ev.Sample(part="bridge", identity="pid 1", ours=False, cycle=0, values={"descriptors": 30.0})
+    recorder.emit(sample)
+    recorder.emit(msgspec.structs.replace(sample, values={"descriptors": 60.0}))
+    await sampling.descriptors_settle(recorder, {("bridge", "pid 1", False): 1, ("rig", "", True): 2})
+    assert looks == [50.0, 50.0, 32.0]
+
+    monkeypatch.setattr(sampling, "SETTLES_WITHIN_S", 0.05)
+    counts = iter([50.0] * 99)
+    await sampling.descriptors_settle(recorder, {("bridge", "pid 1", False): 1})
+    looks.clear()
+    await sampling.descriptors_settle(recorder, {("bridge", "pid 2", False): 1})
+    assert looks == [], "one that was started anew has no steady state to return to"
