@@ -48,7 +48,7 @@ async def test_the_newer_of_two_phones_has_the_captions(rig):
         await tablet.starts_talking()
 
         await r.recovered(tablet.flow, within_s=r.budget.resumes_s, anchor="ack")
-        await r.steady(tablet.flow)
+        await r.wait(r.budget.resumes_s, "talking on beside the older phone: it must not take its place back")
     r.check(
         resumes(within_s=r.budget.resumes_s), honest(), bounded_loss(steady_ms=0, impact_ms=0),
         timely(lag_s=r.budget.lag_s), *always,
