@@ -65,6 +65,7 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("baseline", [MUTE], {"Resumes"}, "silent-audio-gap"),
     ("pause-bridge", ["bridge:deaf-after-gap"], set(), None),
     ("pause-bridge", DEAF, SILENT, "silent-audio-gap"),
+    ("pause-cloud", [REFUSE, NO_LEAVE], SILENT, REFUSED),
     ("pause-bridge", ["cloud:health-from-keepalive"], {"Honest"}, "stt-keepalive-false-health"),
     ("restart-livekit[5s]", DEAF, SILENT, "silent-audio-gap"),
     ("two-phones-one-user", ["phone:redial-when-replaced"], {"Resumes"}, "concurrent-join-self-kick"),
