@@ -113,16 +113,17 @@ def app_deaf(s: Scene) -> Diagnosis | None:
 
 
 def app_down(s: Scene) -> ev.AppSocketClosed | ev.EarDeaf | None:
-    """Return how the app's socket ended for good; None while it is open, or when its phone hears captions again."""
+    """Return how the app's socket ended for good; None while it is open, or when its phone hears captions again.
+
+    What it dials after that and is refused is no socket that ended.
+    """
     deaf = [e for e in s.history.all(ev.EarDeaf) if e.hop == "app-in"]
     closed: list[ev.AppSocketClosed | ev.EarDeaf] = [*s.history.all(ev.AppSocketClosed), *deaf]
     ended = [e for e in closed if e.t_ns <= s.until_ns]
     hearing = [e.t_ns for e in s.history.all(ev.EarHearing) if e.hop == "app-in"]
     opened = max([e.t_ns for e in s.history.all(ev.AppSocketOpen)] + hearing, default=0)
-    last = max((e.t_ns for e in ended), default=0)
-    if last <= opened or s.heard("app-in"):
-        return None
-    return next(e for e in ended if e.t_ns == last)
+    since = [e for e in ended if e.t_ns > opened]
+    return min(since, key=lambda e: e.t_ns) if since and not s.heard("app-in") else None
 
 
 def _app_closed(s: Scene, down: ev.AppSocketClosed | ev.EarDeaf) -> Evidence:

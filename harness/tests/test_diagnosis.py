@@ -264,6 +264,9 @@ def test_an_app_that_a_fresh_session_forgot_is_told_apart_by_what_ended_the_one_
     assert incidents(draft)[0] == "apps-not-restarted-on-reconnect"
     draft.add(ended)
     assert incidents(draft)[0] == "away-beyond-grace"
+    refused = ev.AppSocketClosed(session="s", code=1008, reason="App not started for this session")
+    draft.add(at(11.2, refused, "ears"))
+    assert incidents(draft)[0] == "away-beyond-grace"
     assert "apps-not-restarted-on-reconnect" not in incidents(draft)
     draft.add(at(11.5, ev.AppWebhook(type="session_request", session="s"), "ears"))
     assert "away-beyond-grace" not in incidents(draft)
