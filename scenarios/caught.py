@@ -70,6 +70,7 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("pause-bridge", ["cloud:health-from-keepalive"], {"Honest"}, "stt-keepalive-false-health"),
     ("restart-livekit[5s]", DEAF, SILENT, "silent-audio-gap"),
     ("two-phones-one-user", ["phone:redial-when-replaced"], {"Resumes"}, "concurrent-join-self-kick"),
+    ("phone-sleeps[20s]", [FORGET], SILENT | {"Honest"}, BEYOND),
     ("everything-restarts[phone-alive]", [FORGET], SILENT | {"Honest"}, BEYOND),
     ("phone-away-beyond-grace[1001]", [FORGET], SILENT | {"Honest"}, BEYOND),
     ("bridge-sigterm-with-stream-open", ["bridge:sigterm-waits"], {"Alive"}, "bridge-sigterm-hangs"),
