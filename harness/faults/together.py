@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 
-from harness.errors import FaultError
 from harness.faults.base import Fault, Landed, Scene
 
 
@@ -38,18 +36,28 @@ class Together:
         for fault in self.faults:
             try:
                 landed.append(await fault.inject(scene))
-            except FaultError:
-                for done in reversed(self.faults[: len(landed)]):
-                    with contextlib.suppress(FaultError):  # the first error tells more
-                        await _healed(done, scene)
+            except BaseException as error:
+                _, wrong = await _all_healed(self.faults[: len(landed)], scene)
+                if wrong is not None:
+                    error.add_note(f"undoing the others: {wrong!r}")
                 raise
         return Landed("; ".join(one.proof for one in landed), tuple(p for one in landed for p in one.stops))
 
     async def heal(self, scene: Scene) -> str:
         """Undo them, the last one first; the proofs of all."""
-        proofs = [await _healed(fault, scene) for fault in reversed(self.faults)]
+        proofs, wrong = await _all_healed(self.faults, scene)
+        if wrong is not None:
+            raise wrong
         return "; ".join(proof for proof in proofs if proof)
 
 
-async def _healed(fault: Fault, scene: Scene) -> str:
-    return await fault.heal(scene) if fault.heals else ""
+async def _all_healed(faults: tuple[Fault, ...], scene: Scene) -> tuple[list[str], BaseException | None]:
+    """Undo them all, the last one first, whatever happens; the proofs, and the first error."""
+    proofs: list[str] = []
+    first: BaseException | None = None
+    for fault in reversed(faults):
+        try:
+            proofs.append(await fault.heal(scene) if fault.heals else "")
+        except BaseException as error:  # noqa: BLE001  it is raised when the others are healed
+            first = first or error
+    return proofs, first

@@ -68,7 +68,7 @@ class PhoneProcess:
             case "close":
                 return await phone.cloud.close(int(request.get("code", 1000)), str(request.get("reason", "")))
             case "connect-twice":
-                return await phone.cloud.connect_twice(float(request["after_ms"]))
+                return await phone.cloud.connect_twice(float(request["after_ms"]), float(request["both_within_s"]))
             case "close-older":
                 return await phone.cloud.close_older(int(request.get("code", 1001)))
             case "drop":

@@ -65,15 +65,24 @@ class CloudSession:
         self._away.clear()
         self._wanted.set()
 
-    async def connect_twice(self, after_ms: float) -> dict[str, Any]:
+    async def connect_twice(self, after_ms: float, within_s: float) -> dict[str, Any]:
         """Come back with two sockets: dial, and ``after_ms`` after that one opened dial a second, and go on with it.
 
-        Returns how many milliseconds after the first the second was open; None when it could not be opened.
+        Returns how many milliseconds after the first the second was open; None when it was not within ``within_s``.
         """
         opened: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
         self._twice = (after_ms / 1000, opened)
         self.connect()
-        apart_s = await opened
+        try:
+            await within(asyncio.wait({opened}), within_s)
+        except TimeoutError:
+            if not opened.done():
+                self._twice = None
+                opened.cancel()
+                if self._newer is not None:
+                    self._newer.cancel()
+                return {"apart_ms": None}
+        apart_s = opened.result()
         return {"apart_ms": None if apart_s is None else round(apart_s * 1000, 1)}
 
     async def close_older(self, code: int) -> dict[str, Any]:
@@ -152,9 +161,11 @@ class CloudSession:
                     self._newer = asyncio.create_task(self._beside(socket, *self._twice), name="a second socket")
                     self._twice = None
                 await self._live(socket)
-                newer, self._newer = self._newer, None
-                if newer is not None:
-                    await newer
+                if self._newer is not None:
+                    await asyncio.wait({self._newer})
+                    newer, self._newer = self._newer, None
+                    if not newer.cancelled():  # who asked for it gave it up
+                        newer.result()
             self._idle.set()
             if self._wanted.is_set():
                 with contextlib.suppress(TimeoutError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.bridge_client import BridgeGone, BridgeRefused, join_room, leave_room
+from harness.bridge_client import BridgeGone, BridgeRefused, join_room, leave_room, read_status
 from harness.errors import DiedUnexpectedly, FaultDidNotLand
 from harness.rig.stack import Stack
 from harness.waiting import within
@@ -37,10 +37,15 @@ async def end_session(stack: Stack, user: str, call: str) -> str:
     bridge = stack.live["bridge"]
     if not bridge.alive():
         raise DiedUnexpectedly("bridge", "it was dead before the fault", exit_text=bridge.exit_text() or "")
+    host, port = stack.address("bridge", "grpc")
+    status = await read_status(f"{host}:{port}", [user])
+    if not status.answered:
+        raise FaultDidNotLand(f"the bridge does not say whether {user} has a session: {status.detail}")
+    if not status.connected.get(user, False) if status.connected else status.active_sessions <= 0:
+        raise FaultDidNotLand(f"the bridge has no session of {user} to end")
     try:
         if call == "JoinRoom":
             return f"JoinRoom of {user} replaced the session, participant {await _join(stack, user)}"
-        host, port = stack.address("bridge", "grpc")
         await leave_room(f"{host}:{port}", user=user)
     except BridgeGone as gone:
         try:

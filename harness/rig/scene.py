@@ -108,6 +108,11 @@ class RigScene:
             raise FaultDidNotLand(f"nobody called {name} has a phone in this story; known: {', '.join(self.people)}")
         return self.people[name]
 
+    def sharing_process(self, name: str) -> tuple[str, ...]:
+        """Return whose phones live in one process with this person's."""
+        puppet = self.person(name).puppet
+        return tuple(o for o, p in self.people.items() if o != name and puppet is not None and p.puppet is puppet)
+
     async def let_time_pass(self, seconds: float, why: str) -> None:
         """Wait because the story means time."""
         await self.wait(seconds, why)
@@ -163,9 +168,10 @@ class RigScene:
         Raises:
             FaultDidNotLand: there was no such session, or the bridge lives and did not answer.
         """
-        return await foreign_calls.end_session(self.stack, self._user(person), call)
+        return await foreign_calls.end_session(self.stack, self.person(person).user_id, call)
 
     def _user(self, person: str) -> str:
+        """Return who this is to the bridge, also before the person comes."""
         return self.people[person].user_id if person in self.people else f"{person}@example.com"
 
 

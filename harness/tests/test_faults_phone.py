@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from harness.errors import FaultDidNotLand
-from harness.faults import Asleep, Flapping, Landed, SecondSocket, Together
+from harness.control import ControlError
+from harness.errors import FaultDidNotLand, StartFailed
+from harness.faults import Asleep, Flapping, ForceQuit, Landed, SecondSocket, SocketClosed, SocketDropped, Together
 from harness.processes import look_at
+
+OPEN, SHUT = {"was_open": True, "code": 1001}, {"was_open": False}
 
 
 def state_of(pid):
@@ -19,17 +22,24 @@ def state_of(pid):
 
 
 class MadeUpPhone:
-    """A phone that answers as told and keeps what it was asked."""
+    """A phone that answers as told (a list: one after the other; an error is raised) and keeps what it was asked."""
 
     name, user_id, proc = "alice", "alice@example.com", "phone-1"
 
     def __init__(self, **answers):
-        self.answers, self.asked, self.pid = answers, [], 0
+        self.answers, self.asked, self.pid, self.there = {"close": OPEN, "drop": OPEN, **answers}, [], 0, True
+
+    def is_there(self):
+        return self.there
 
     async def ask(self, verb, **fields):
         fields.pop("within_s", None)
         self.asked.append(f"{verb} {fields}" if fields else verb)
-        return self.answers.get(verb, {})
+        answer = self.answers.get(verb, {})
+        answer = answer.pop(0) if isinstance(answer, list) else answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def socket_opens(self, *, after_ns):
         self.asked.append("opens")
@@ -38,11 +48,15 @@ class MadeUpPhone:
 
 class MadeUpScene:
     def __init__(self, phone):
-        self.phone, self.waited = phone, []
+        self.phone, self.waited, self.others = phone, [], ()
 
     def person(self, name):
         assert name == "alice"
         return self.phone
+
+    def sharing_process(self, name):
+        assert name == "alice"
+        return self.others
 
     async def let_time_pass(self, seconds, why):
         self.waited.append((round(seconds, 1), why))
@@ -72,7 +86,7 @@ async def test_a_second_socket_and_the_late_close_of_the_first():
     await fault.inject(scene)
     proof = await fault.heal(scene)
     assert [word.partition(" ")[0] for word in phone.asked] == ["close", "connect-twice", "close-older"]
-    assert phone.asked[1] == "connect-twice {'after_ms': 34}"
+    assert phone.asked[1] == "connect-twice {'after_ms': 34, 'both_within_s': 20.0}"
     assert [seconds for seconds, _ in scene.waited] == [2]
     assert proof == "a second socket 36.0 ms after the first, which was closed 2 s later"
 
@@ -81,6 +95,8 @@ async def test_a_second_socket_and_the_late_close_of_the_first():
     ("answers", "why"),
     [
         ({"connect-twice": {"apart_ms": None}}, "could not open a second socket"),
+        ({"connect-twice": StartFailed("phone-1", "no answer to 'connect-twice' within 25 s")}, "no answer"),
+        ({"connect-twice": ControlError("phone-1 is gone")}, "phone-1 is gone"),
         ({"connect-twice": {"apart_ms": 36.0}, "close-older": {"was_open": False}}, "closed by somebody else"),
     ],
 )
@@ -94,23 +110,72 @@ async def test_flapping_closes_so_often_and_stays_open_at_last():
     phone = MadeUpPhone()
     scene: Any = MadeUpScene(phone)
     fault = Flapping("alice", times=3, within_s=30)
-    assert (await fault.inject(scene)).proof.startswith("3 closes with 1001")
+    assert (await fault.inject(scene)).proof.startswith("3 of 3 closes with 1001")
     await fault.heal(scene)
     assert [word.partition(" ")[0] for word in phone.asked] == ["close", "connect", "opens"] * 3
     assert [seconds for seconds, _ in scene.waited] == [10, 20]  # of a made-up time that does not pass
 
 
+@pytest.mark.parametrize("fault", [SocketClosed("alice"), SocketDropped("alice"), SecondSocket("alice")])
+async def test_a_socket_that_was_not_open_cannot_be_ended(fault):
+    phone = MadeUpPhone(close=SHUT, drop=SHUT)
+    scene: Any = MadeUpScene(phone)
+    with pytest.raises(FaultDidNotLand, match="alice's phone had no open socket"):
+        await fault.inject(scene)
+    assert phone.asked[-1] == "connect"  # it goes on dialing: nobody heals what did not land
+
+
+async def test_flapping_claims_only_the_closes_that_were_some():
+    scene: Any = MadeUpScene(MadeUpPhone(close=[OPEN, SHUT, OPEN]))
+    assert (await Flapping("alice", times=3).inject(scene)).proof.startswith("2 of 3 closes with 1001")
+    for answers in ([SHUT, SHUT], [OPEN, SHUT]):
+        scene = MadeUpScene(MadeUpPhone(close=answers))
+        with pytest.raises(FaultDidNotLand, match="alice's phone had no open socket"):
+            await Flapping("alice", times=2).inject(scene)
+
+
+@pytest.mark.parametrize("fault", [Asleep("alice"), ForceQuit("alice"), SocketClosed("alice"), SecondSocket("alice")])
+async def test_nothing_lands_on_a_phone_whose_process_is_gone(fault):
+    phone = MadeUpPhone()
+    phone.there = False
+    scene: Any = MadeUpScene(phone)
+    with pytest.raises(FaultDidNotLand, match="the process of alice's phone is gone"):
+        await fault.inject(scene)
+
+
+async def test_a_process_that_ends_before_its_signal_is_gone():
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await process.wait()
+    phone = MadeUpPhone()
+    phone.pid = process.pid
+    scene: Any = MadeUpScene(phone)
+    with pytest.raises(FaultDidNotLand, match="the process of alice's phone is gone"):
+        await Asleep("alice").heal(scene)
+
+
+async def test_a_phone_that_shares_its_process_does_not_sleep_alone(monkeypatch):
+    sent: list[int] = []
+    monkeypatch.setattr("os.kill", lambda pid, number: sent.append(number))
+    scene: Any = MadeUpScene(MadeUpPhone())
+    scene.others = ("bob", "carol")
+    with pytest.raises(FaultDidNotLand, match="the phone of alice shares its process with bob, carol"):
+        await Asleep("alice").inject(scene)
+    assert sent == []
+
+
 class Noted:
     """A fault that notes what is done with it."""
 
-    def __init__(self, name, did, *, heals=True, lands=True):
-        self.name, self.did, self.heals, self.lands = name, did, heals, lands
+    def __init__(self, name, did, *, heals=True, lands=True, breaks=None):
+        self.name, self.did, self.heals, self.lands, self.breaks = name, did, heals, lands, breaks
         self.target, self.blast = name, (name,)
 
     def missing(self, scene):
         return None if scene is None else f"{self.name} is missing"
 
     async def inject(self, scene):
+        if isinstance(self.lands, BaseException):
+            raise self.lands
         if not self.lands:
             raise FaultDidNotLand(f"{self.name} did nothing")
         self.did.append(f"+{self.name}")
@@ -118,6 +183,8 @@ class Noted:
 
     async def heal(self, scene):
         self.did.append(f"-{self.name}")
+        if self.breaks is not None:
+            raise self.breaks
         return f"{self.name} healed in {scene}"
 
 
@@ -138,3 +205,23 @@ async def test_when_one_does_not_land_the_others_are_healed():
     with pytest.raises(FaultDidNotLand, match="b did nothing"):
         await Together((Noted("a", did), Noted("b", did, lands=False), Noted("c", did))).inject(scene)
     assert did == ["+a", "-a"]
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), RuntimeError("a bug"), StartFailed("cloud", "not ready")])
+async def test_however_one_fails_the_others_are_healed(error):
+    did: list[str] = []
+    scene: Any = "scene"
+    parts = (Noted("a", did), Noted("b", did, breaks=RuntimeError("b stays")), Noted("c", did, lands=error))
+    with pytest.raises(type(error)) as raised:
+        await Together(parts).inject(scene)
+    assert did == ["+a", "+b", "-b", "-a"]
+    assert raised.value.__notes__ == ["undoing the others: RuntimeError('b stays')"]
+
+
+async def test_all_are_healed_and_the_first_error_is_told():
+    did: list[str] = []
+    scene: Any = "scene"
+    broken = Noted("b", did, breaks=StartFailed("cloud", "not ready"))
+    with pytest.raises(StartFailed, match="not ready"):
+        await Together((Noted("a", did, breaks=RuntimeError("later")), broken, Noted("c", did))).heal(scene)
+    assert did == ["-c", "-b", "-a"]

@@ -249,7 +249,7 @@ async def test_the_process_answers_in_sentences(tmp_path):
 async def test_back_with_two_sockets_it_goes_on_with_the_newer(cloud, tmp_path):
     rooms = Rooms()
     async with a_phone(tmp_path, rooms, cloud_url=cloud.url) as phone:
-        apart = await asyncio.wait_for(phone.cloud.connect_twice(34), 2)
+        apart = await asyncio.wait_for(phone.cloud.connect_twice(34, 2), 2)
         assert 34 <= apart["apart_ms"] < 500
         await seen(lambda: len(cloud.sockets) == 2, "both sockets")
         await cloud.ack()
@@ -269,8 +269,26 @@ async def test_back_with_two_sockets_it_goes_on_with_the_newer(cloud, tmp_path):
 async def test_away_with_two_sockets_both_are_gone(cloud, tmp_path):
     rooms = Rooms()
     async with a_phone(tmp_path, rooms, cloud_url=cloud.url) as phone:
-        await phone.cloud.connect_twice(1)
+        await phone.cloud.connect_twice(1, 2)
         closed = await asyncio.wait_for(phone.cloud.close(1001, "away"), 2)
         assert closed["was_open"]
         await asyncio.wait_for(asyncio.gather(*(one.wait_closed() for one in cloud.sockets)), 2)
         assert len(cloud.sockets) == 2
+
+
+async def test_a_second_socket_that_does_not_open_in_time_is_given_up(cloud, tmp_path):
+    rooms = Rooms()
+    async with a_phone(tmp_path, rooms, cloud_url=cloud.url) as phone:
+        assert await asyncio.wait_for(phone.cloud.connect_twice(10_000, 0.1), 2) == {"apart_ms": None}
+        assert phone.cloud.state == "open"
+        await cloud.sockets[0].close(1012, "restart")
+        await seen(lambda: len(cloud.sockets) == 2, "the dial after the only one's end")
+        assert phone.cloud._newer is None
+
+
+async def test_when_not_even_the_first_opens_no_second_follows_later(cloud, tmp_path):
+    rooms = Rooms()
+    async with a_phone(tmp_path, rooms, retry_s=0.02) as phone:  # nobody listens there
+        assert await asyncio.wait_for(phone.cloud.connect_twice(1, 0.1), 2) == {"apart_ms": None}
+        assert phone.cloud._twice is None
+        assert phone.cloud.state == "dialing"
