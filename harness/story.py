@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
+from harness.errors import SettingsError
 from harness.settings import PROJECT_ROOT
 
 SCENARIOS_DIR = PROJECT_ROOT / "scenarios"
@@ -86,17 +90,15 @@ def registry() -> dict[str, ScenarioInfo]:
 
     Raises:
         ValueError: two scenarios share a name.
+        SettingsError: a scenario file asks while it is imported.
     """
+    _refuse_while_importing()
     found: dict[str, ScenarioInfo] = {}
     for path in sorted(SCENARIOS_DIR.glob("test_*.py")):
         module_name = f"scenarios.{path.stem}"
         module = sys.modules.get(module_name)
         if module is None:
-            spec = importlib.util.spec_from_file_location(module_name, path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+            module = _imported(module_name, path)
         for value in vars(module).values():
             info = info_of(value) if callable(value) else None
             if info is None or info.function.__module__ != module_name:
@@ -105,3 +107,31 @@ def registry() -> dict[str, ScenarioInfo]:
                 raise ValueError(f"two scenarios are called {info.name!r}")
             found[info.name] = info
     return found
+
+
+def _imported(name: str, path: Path) -> ModuleType:
+    """Import a file as an import statement would: through the finders, so that pytest's asserts tell what they saw."""
+    specs = (finder.find_spec(name, [str(path.parent)]) for finder in sys.meta_path)
+    spec = next((one for one in specs if one is not None), None)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _refuse_while_importing() -> None:
+    frame = inspect.currentframe()
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if frame.f_code.co_name == "<module>" and path.parent == SCENARIOS_DIR:
+            raise SettingsError(
+                "scenario files that can be imported",
+                f"{path.name} asks for the registry in line {frame.f_lineno}, while it is imported",
+                "ask inside a test or in pytest_generate_tests",
+            )
+        frame = frame.f_back
