@@ -2,8 +2,8 @@
 
 from harness import Down, PlantSession, Restart, always, bounded_loss, honest, resumes, scenario, timely
 
-LIVEKIT_DOWN_S = 6
-"""From alice's first connection to LiveKit's coming up: longer than what may go untold."""
+UNTOLD_S = 2
+"""From alice's first connection to LiveKit's coming up it takes this much longer than what may go untold."""
 
 
 @scenario("zombie-on-first-connection", checklist=True)
@@ -49,7 +49,7 @@ async def test_captions_resume_after_the_bridge_was_killed(rig, away_s):
 
 @scenario("livekit-down-at-connect")
 async def test_captions_come_when_livekit_was_down_at_the_first_connection(rig):
-    """LiveKit is down when alice opens the app and talks, and comes up 6 s later; she does nothing.
+    """LiveKit is down when alice opens the app and talks, and comes up 2 s after what may go untold.
 
     Meanwhile she is told. Captions flow within 6 s (10 s with real timers) of its being ready; nothing was owed before.
     """
@@ -57,13 +57,13 @@ async def test_captions_come_when_livekit_was_down_at_the_first_connection(rig):
         async with r.fault(Down("livekit")):
             alice = await r.phone("alice")
             await alice.starts_talking()
-            await r.wait(LIVEKIT_DOWN_S, "LiveKit is down while alice connects and talks")
+            await r.wait(r.budget.resumes_s + UNTOLD_S, "LiveKit is down while alice connects and talks")
 
         await r.recovered(alice.flow, within_s=r.budget.resumes_s, anchor="heal")
     r.check(
         resumes(within_s=r.budget.resumes_s), honest(),
         bounded_loss(
-            steady_ms=0, impact_ms=(LIVEKIT_DOWN_S + r.budget.restart_s + r.budget.resumes_s) * 1000
+            steady_ms=0, impact_ms=(UNTOLD_S + r.budget.restart_s + 2 * r.budget.resumes_s) * 1000
         ),
         timely(lag_s=r.budget.lag_s), *always,
     )  # fmt: skip
