@@ -52,6 +52,10 @@ class ScenarioInfo:
         """Return the full ids, ``name[variant]``; the bare name when there are no variants."""
         return tuple(self.full_id(variant) for variant in self.variants) or (self.name,)
 
+    def usual_ids(self) -> tuple[str, ...]:
+        """Return the full ids without the rare ones."""
+        return tuple(one for one in self.ids() if one not in {self.full_id(variant) for variant in self.rare})
+
     def full_id(self, variant: str | None) -> str:
         """Return ``name[variant]``, or the bare name."""
         return f"{self.name}[{variant}]" if variant else self.name

@@ -27,7 +27,7 @@ DIFFERS = {"bridge-sigterm-with-stream-open": ({"Alive"}, "bridge-sigterm-hangs"
 def pytest_generate_tests(metafunc):
     """Give each scenario that there is; asked for here, since the registry imports this file too."""
     if "every_scenario" in metafunc.fixturenames:
-        found = [one for info in registry().values() for one in info.ids() if info.name != NETWORK]
+        found = [one for info in registry().values() for one in info.usual_ids() if info.name != NETWORK]
         metafunc.parametrize("every_scenario", found)
 
 
