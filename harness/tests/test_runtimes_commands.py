@@ -357,7 +357,8 @@ async def test_a_port_is_not_watched_while_a_fault_of_ours_holds_the_part(bench,
 
     monkeypatch.setattr("harness.runtimes.commands.listener", nobody)
     monkeypatch.setattr("harness.runtimes.commanded.silent", silent)
-    running = await bench.start(bench.part(start=bench.behind, pause=f"kill $(cat {bench.pid_file})", resume="true"))
+    gone = f"kill -9 $(cat {bench.pid_file}); while kill -0 $(cat {bench.pid_file}) 2>&-; do sleep 0.01; done"
+    running = await bench.start(bench.part(start=bench.behind, pause=gone, resume="true"))
     await until(lambda: bool(asked) or NotYet("not watched"), what="the watch", within_s=1)
     assert not asked[0]()
     await running.pause()
