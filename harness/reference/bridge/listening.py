@@ -68,6 +68,7 @@ class Bridge:
         # At once: a cloud whose stream has ended joins again, and must not find a bridge that is about to go.
         stopping = asyncio.create_task(self._server.stop(LEAVE_LIMIT_S + STOP_GRACE_S))
         await asyncio.wait({asyncio.create_task(self.sessions.close_all())}, timeout=LEAVE_LIMIT_S)
+        await self._server.stop(STOP_GRACE_S)  # what a vanished cloud left open never ends by itself
         await stopping
         self._remove_socket()
 
