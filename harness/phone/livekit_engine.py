@@ -23,6 +23,8 @@ MAX_QUEUED_BYTES: Final = 16_000
 CONNECT_TIMEOUT_S: Final = 1.2
 """Per attempt of the SDK (its own default is 5 s). Against a silent peer it makes eight, four on each of its two paths
 (measured): so it ends within the phone's own 10 s for a dial, and never joins behind the back of the dial after it."""
+PARTED_WITHIN_S: Final = 2.0
+"""So long a dial that is given up is waited for: joining takes a tenth of a second; one that hangs ends by itself."""
 LEAVE_WITHIN_S: Final = 0.25
 """So long a room that leaves slowly may hold up the phone that wants to be gone."""
 
@@ -67,7 +69,8 @@ class LivekitEngine:
             await asyncio.shield(dial)
         except asyncio.CancelledError:
             self._over = True
-            _in_background(_part(room, dial))
+            # Waited for: a join that another one overtakes is tried again by the SDK, and takes the place back.
+            await asyncio.wait({_in_background(_part(room, dial))}, timeout=PARTED_WITHIN_S)
             raise
         except rtc.ConnectError as error:
             self._over = True
