@@ -180,13 +180,30 @@ async def test_a_room_that_leaves_slowly_holds_nobody_up(room, entered, monkeypa
     stuck.set()
 
 
-async def test_a_connect_given_up_leaves_the_room_it_still_enters(room):
+async def given_up(room):
+    """Begin a dial that does not get through, and cancel it; return its task."""
     room.may_connect.clear()
-    engine = LivekitEngine(lambda _news: None)
-    dial = asyncio.create_task(engine.connect("ws://front:1", "t"))
-    await asyncio.sleep(0)
+    dial = asyncio.create_task(LivekitEngine(lambda _news: None).connect("ws://front:1", "t"))
+    await seen(lambda: "reconnecting" in room.handlers, "the dial")
     await asyncio.sleep(0)
     dial.cancel()
+    return dial
+
+
+async def test_a_dial_that_is_given_up_is_not_over_before_its_room_is_left(room):
+    """Else the next dial joins beside it, and the SDK takes the place back for the one that nobody wants."""
+    dial = await given_up(room)
+    await asyncio.sleep(0.05)
+    assert not dial.done()
+    room.may_connect.set()
+    with pytest.raises(asyncio.CancelledError):
+        await dial
+    assert room.left
+
+
+async def test_a_given_up_dial_that_hangs_holds_nobody_up_and_leaves_later(room, monkeypatch):
+    monkeypatch.setattr(livekit_engine, "PARTED_WITHIN_S", 0.05)
+    dial = await given_up(room)
     with pytest.raises(asyncio.CancelledError):
         await dial
     assert not room.left
