@@ -135,9 +135,20 @@ class Room:
         elif isinstance(news, Resuming):
             self._resuming = True
             self._emit(ev.RoomReconnecting(person=person))
+            self._start(self._mend_resume)
         else:
             self._resuming = False
             self._emit(ev.RoomReconnected(person=person))
+
+    async def _mend_resume(self) -> None:
+        """Let the library resume for as long as the mend waits anyhow, then look for a new room: it has none either."""
+        if "no-room-retry" in self._configuration.defects:
+            return
+        await pause(self._configuration.room_retry_s, why="the library's own resume")
+        while self._resuming and not self._needed():
+            await pause(self._configuration.room_retry_s, why="a resume that nobody needs to hurry")
+        if self._resuming:
+            await self._renew()
 
     def _lost(self, engine: MediaEngine, lost: Lost) -> None:
         self._engine = None

@@ -169,16 +169,34 @@ async def test_leaving_ends_everything(hall):
     assert len(h.rooms.dials) == 1
 
 
-async def test_a_library_that_resumes_keeps_the_room_and_nothing_is_dialed(hall):
+async def test_a_library_that_resumes_in_time_keeps_the_room_and_nothing_is_dialed(hall):
     h = hall()
     engine = await h.enter()
     engine.on_lost(Resuming())
     assert (h.room.state, h.room.connected) == ("resuming", False)
-    await asyncio.sleep(0.05)  # longer than the mend waits
-    assert len(h.rooms.dials) == 1
     engine.on_lost(Resumed())
     assert (h.room.state, h.room.connected) == ("connected", True)
+    await asyncio.sleep(0.05)  # longer than the mend waits
+    assert len(h.rooms.dials) == 1
     assert h.kinds()[2:] == ["RoomReconnecting", "RoomReconnected"]
+
+
+async def test_a_resume_that_takes_longer_than_the_mend_waits_is_mended(hall):
+    h = hall()
+    engine = await h.enter()
+    engine.on_lost(Resuming())
+    new = await seen(lambda: [e for e in h.rooms.engines[1:] if e.connected], "a second room")
+    assert engine.left
+    assert new.token == "fresh-2"
+
+
+async def test_without_the_mend_a_resume_takes_as_long_as_it_takes(hall):
+    h = hall(defects=("no-room-retry",))
+    engine = await h.enter()
+    engine.on_lost(Resuming())
+    await asyncio.sleep(0.05)
+    assert len(h.rooms.dials) == 1
+    assert not engine.left
 
 
 async def test_a_room_lost_while_resuming_is_mended_by_a_fresh_dial(hall):
