@@ -41,16 +41,18 @@ if TYPE_CHECKING:
         Terminate,
         Together,
         Vanish,
+        When,
     )
+    from harness.moments import closed, message, nth, opened, reply, request, status
     from harness.rig import Rig, cycles
     from harness.story import scenario
 
 __all__ = [
     "AppCrash", "Asleep", "Cut", "Down", "Fault", "FaultDidNotLand", "Flapping", "ForceQuit", "GuaranteeBroken",
-    "Inconclusive", "Kill", "Landed", "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Refuse", "Restart", "Rig",
-    "SecondSocket", "SessionEnded", "SocketClosed", "SocketDropped", "Terminate", "Together", "Vanish", "alive",
-    "always", "bounded_loss", "clean", "contained", "cycles", "honest", "intact", "ordered", "resumes", "scenario",
-    "timely", "unique",
+    "Inconclusive", "Kill", "Landed", "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Refuse", "Restart",
+    "Rig", "SecondSocket", "SessionEnded", "SocketClosed", "SocketDropped", "Terminate", "Together", "Vanish",
+    "When", "alive", "always", "bounded_loss", "clean", "closed", "contained", "cycles", "honest", "intact",
+    "message", "nth", "opened", "ordered", "reply", "request", "resumes", "scenario", "status", "timely", "unique",
 ]  # fmt: skip
 
 _HOMES = {
@@ -91,7 +93,9 @@ _HOMES = {
         "Terminate",
         "Together",
         "Vanish",
+        "When",
     ),
+    "harness.moments": ("closed", "message", "nth", "opened", "reply", "request", "status"),
     "harness.rig": ("Rig", "cycles"),
     "harness.story": ("scenario",),
 }

@@ -13,11 +13,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import CloseCode
 
-from harness.ears.hearing import PcmEar
 from harness.ears.owners import Owners
 from harness.events import AppSocketClosed, AppSocketOpen, AppSubscribed, Caption, Note
 from harness.frames import Hop
 from harness.history import Recorder
+from harness.pcm_ear import PcmEar
 from harness.speech import parse_words
 from harness.waiting import pause
 

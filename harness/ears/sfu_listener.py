@@ -13,12 +13,13 @@ from typing import Final
 from livekit import rtc
 
 from harness.clock import now_ns, seconds_between
-from harness.ears.hearing import Hearing, PcmEar
+from harness.ears.hearing import Hearing
 from harness.ears.owners import Owners
 from harness.errors import NotReached
 from harness.events import Note
 from harness.frames import Hop
 from harness.history import Recorder
+from harness.pcm_ear import PcmEar
 from harness.redact import mask
 from harness.speech import Heard
 from harness.waiting import NotYet, pause, until

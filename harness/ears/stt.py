@@ -15,13 +15,13 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from harness.ears.hearing import PcmEar
 from harness.ears.owners import Owners
 from harness.ears.transcribe import BYTES_PER_MS, Spoken, Transcriber
 from harness.errors import MachineError
 from harness.events import Caption, Note, SttClosed, SttKeepalive, SttOpened
 from harness.frames import Hop
 from harness.history import Recorder
+from harness.pcm_ear import PcmEar
 from harness.speech import SAMPLE_RATE, word_text
 from harness.waiting import within
 

@@ -92,6 +92,13 @@ from harness.events.rig import (
     StoryRaised,
     Tested,
 )
+from harness.events.wire import (
+    Armed,
+    Fired,
+    PacketHurt,
+    WireSaid,
+    WireUnreadable,
+)
 
 __all__ = [
     "SCHEMA",
@@ -102,6 +109,7 @@ __all__ = [
     "AppSocketOpen",
     "AppSubscribed",
     "AppWebhook",
+    "Armed",
     "BridgeRead",
     "Caption",
     "CheckSpec",
@@ -120,6 +128,7 @@ __all__ = [
     "EarHearing",
     "Event",
     "FaultFailed",
+    "Fired",
     "Gate",
     "Healed",
     "Healing",
@@ -139,6 +148,7 @@ __all__ = [
     "Note",
     "OldSocketClosed",
     "OursExited",
+    "PacketHurt",
     "PhoneDialFailed",
     "PhoneDialing",
     "PhoneMessage",
@@ -168,6 +178,8 @@ __all__ = [
     "SttOpened",
     "Talking",
     "Tested",
+    "WireSaid",
+    "WireUnreadable",
     "decode",
     "encode",
 ]  # fmt: skip
@@ -181,7 +193,7 @@ AnyEvent = Union[  # noqa: UP007  msgspec reads the union at run time
     PhoneMessage, RoomDialing, RoomConnected, RoomDialFailed, RoomLost, RoomReconnecting,
     RoomReconnected, RoomLeft, Talking, MicState, Caption,
     SttOpened, SttKeepalive, SttClosed, AppWebhook, AppSocketOpen, AppSocketClosed, AppSubscribed, Misheard,
-    CycleDone, Sample, LinkOpened, LinkRefused, LinkClosed,
+    CycleDone, Sample, LinkOpened, LinkRefused, LinkClosed, WireSaid, WireUnreadable, PacketHurt, Armed, Fired,
 ]  # fmt: skip
 
 _encoder = msgspec.json.Encoder()

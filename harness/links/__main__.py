@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import itertools
 import resource
+from collections.abc import Callable
 from typing import Any
 
 from harness.control import Child, run_child
 from harness.errors import MachineError
 from harness.links.front import Front
 from harness.links.tcp import ResetWatch
+from harness.links.triggers import Trigger
+from harness.moments import Moment
 
 
 def raise_descriptor_limit() -> None:
@@ -38,7 +42,12 @@ class Verbs:
             front = self._fronts.get(name)
             if front is None:
                 raise KeyError(f"no link named {name!r}; there are {', '.join(sorted(self._fronts)) or 'none'}")
-            return self._act(verb, front, request)
+            if verb == "fired":
+                return await self._fired(front, request["number"])
+            do = VERBS.get(verb)
+            if do is None:
+                raise ValueError(f"no verb {verb!r}; there are {', '.join(sorted(VERBS))}")
+            return do(front, request)
         except MachineError as error:
             return {"machine_error": [error.expected, error.seen, error.mend]}
 
@@ -47,30 +56,59 @@ class Verbs:
             raise ValueError(f"link {name!r} is open already")
         front = Front(
             name, [(host, port) for host, port in request["fronts"]], _address(request["target"]),
-            self._resets, self._child.recorder.emit,
+            self._resets, self._child.recorder, reads=bool(request.get("reads", True)),
         )  # fmt: skip
         front.listen()
         self._fronts[name] = front
 
-    def _act(self, verb: str, front: Front, request: dict[str, Any]) -> Any:
-        match verb:
-            case "retarget":
-                front.target = _address(request["target"])
-            case "close_front":
-                front.close()
-            case "open_front":
-                front.listen()
-            case "silence":
-                return front.silence()
-            case "reset":
-                return front.reset()
-            case "release":
-                return front.release()
-            case "state":
-                return dataclasses.asdict(front.state())
-            case _:
-                raise ValueError(f"no verb {verb!r}")
-        return None
+    async def _fired(self, front: Front, number: int) -> dict[str, Any]:
+        trigger = front.triggers.get(number)
+        if trigger is None:
+            raise KeyError(f"no trigger {number} is armed on {front.name}")
+        return await asyncio.shield(trigger.fired)
+
+
+_numbers = itertools.count(1)
+
+
+def _arm(front: Front, request: dict[str, Any]) -> int:
+    number = next(_numbers)
+    front.arm(
+        Trigger(
+            number, Moment.of(request["moment"]), before=bool(request["before"]), hold=bool(request["hold"]),
+            act=request["act"], fired=asyncio.get_running_loop().create_future(),
+        )
+    )  # fmt: skip
+    return number
+
+
+def _disarm(front: Front, request: dict[str, Any]) -> dict[str, int] | None:
+    trigger = front.disarm(request["number"])
+    return {"seen": trigger.seen, "acted": trigger.acted} if trigger is not None else None
+
+
+def _let_go(front: Front, request: dict[str, Any]) -> int:
+    trigger = front.triggers.get(request["number"])
+    return trigger.let_go(drop=bool(request["drop"])) if trigger is not None else 0
+
+
+def _retarget(front: Front, request: dict[str, Any]) -> None:
+    front.target = _address(request["target"])
+
+
+VERBS: dict[str, Callable[[Front, dict[str, Any]], Any]] = {
+    "retarget": _retarget,
+    "close_front": lambda front, _: front.close(),
+    "open_front": lambda front, _: front.listen(),
+    "silence": lambda front, _: front.silence(),
+    "reset": lambda front, _: front.reset(),
+    "release": lambda front, _: front.release(),
+    "state": lambda front, _: dataclasses.asdict(front.state()),
+    "arm": _arm,
+    "let_go": _let_go,
+    "disarm": _disarm,
+}
+"""What can be asked of a link that is open, beside ``fired``, which waits."""
 
 
 def _address(pair: list[Any]) -> tuple[str, int]:

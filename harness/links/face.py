@@ -9,6 +9,8 @@ from typing import Any
 from harness.control import Puppet
 from harness.errors import MachineError
 from harness.links.front import Address, LinkState
+from harness.links.triggers import Act
+from harness.moments import Moment
 
 
 class Links:
@@ -40,13 +42,13 @@ class Links:
         """End the process, and every connection with it."""
         await self._puppet.stop()
 
-    async def open(self, name: str, fronts: Sequence[Address], target: Address) -> None:
-        """Listen at every one of ``fronts`` and relay to ``target``.
+    async def open(self, name: str, fronts: Sequence[Address], target: Address, *, reads: bool = True) -> None:
+        """Listen at every one of ``fronts`` and relay to ``target``; ``reads``: readers read along.
 
         Raises:
             MachineError: a front is taken or cannot be bound; then none is listened at.
         """
-        await self._ask("open", name, fronts=list(fronts), target=target)
+        await self._ask("open", name, fronts=list(fronts), target=target, reads=reads)
 
     async def retarget(self, name: str, target: Address) -> None:
         """Dial ``target`` from the next connection on."""
@@ -79,6 +81,35 @@ class Links:
     async def release(self, name: str) -> int:
         """Reset the silent connections, at both sides; return how many."""
         return int(await self._ask("release", name))
+
+    # -- moments of the protocol ---------------------------------------------------------------------------------------
+
+    async def arm(self, name: str, moment: Moment, *, before: bool = True, hold: bool = True, act: Act = "tell") -> int:
+        """Wait for a moment on a link; return the trigger's number.
+
+        ``before``: it comes before the message's first byte goes on, else behind its last. ``hold``: that direction of
+        that connection stands still from there on, until :meth:`let_go` or :meth:`disarm`. ``act``: "tell" (once),
+        "cut" (reset the connection, once) or "hang" (hold every time).
+        """
+        return int(await self._ask("arm", name, moment=moment.fields(), before=before, hold=hold, act=act))
+
+    async def fired(self, name: str, number: int, *, within_s: float) -> dict[str, Any]:
+        """Wait until a trigger has fired; return ``conn``, ``said``, ``way`` and ``t_ns``.
+
+        Raises:
+            StartFailed: the moment did not come within ``within_s``.
+        """
+        got = await self._puppet.ask("fired", within_s=within_s, name=name, number=number)
+        return dict(got)
+
+    async def let_go(self, name: str, number: int, *, drop: bool = False) -> int:
+        """Let what a trigger holds go on (``drop``: reset it instead); return how many connections that were."""
+        return int(await self._ask("let_go", name, number=number, drop=drop))
+
+    async def disarm(self, name: str, number: int) -> tuple[int, int]:
+        """Wait no more, and let go what is held; return how many such moments came, and how many it acted on."""
+        got = await self._ask("disarm", name, number=number)
+        return (int(got["seen"]), int(got["acted"])) if got else (0, 0)
 
     async def state(self, name: str) -> LinkState:
         """Return counts of now."""

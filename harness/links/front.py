@@ -7,13 +7,17 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness.addresses import probe_port
 from harness.errors import MachineError
-from harness.events import Event, LinkClosed, LinkOpened, LinkRefused, Note
+from harness.events import LinkClosed, LinkOpened, LinkRefused, Note
+from harness.history import Recorder
+from harness.links.reading import Conversation, Said, Way
+from harness.links.record import WireRecord
 from harness.links.tcp import Connection, End, ResetWatch, close_with_reset
+from harness.links.triggers import Trigger, Triggers
 
 Address = tuple[str, int]
 BACKLOG = 4096
@@ -43,7 +47,12 @@ class Front:
     addresses: Sequence[Address]
     target: Address
     resets: ResetWatch
-    emit: Callable[[Event], None]
+    recorder: Recorder
+    reads: bool = True
+    """Whether readers read along."""
+    triggers: Triggers = field(default_factory=Triggers)
+    stops: dict[Way, set[str]] = field(default_factory=lambda: {"to-target": set(), "to-dialer": set()})
+    """What is done to each direction of every connection, also of new ones: "hole", "stalled"."""
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _listeners: list[socket.socket] = field(default_factory=list)
     _live: dict[int, Connection] = field(default_factory=dict)
@@ -52,6 +61,11 @@ class Front:
     _accepted: int = 0
     _gone_bytes: tuple[int, int] = (0, 0)
     _is_exhausted: bool = False
+
+    def __post_init__(self) -> None:
+        """Begin its record."""
+        self.emit = self.recorder.emit
+        self._record = WireRecord(self.name, self.recorder)
 
     def listen(self) -> None:
         """Listen at every address, or at none.
@@ -100,6 +114,31 @@ class Front:
             connection.release()
         return len(chosen)
 
+    def arm(self, trigger: Trigger) -> None:
+        """Wait for a moment."""
+        self.triggers.add(trigger)
+
+    def disarm(self, number: int) -> Trigger | None:
+        """Wait no more, and let go on what was kept back for it."""
+        trigger = self.triggers.remove(number)
+        for connection in list(self._live.values()):
+            connection.settle()
+        return trigger
+
+    def live(self) -> list[Connection]:
+        """Return the connections that are open and not silent."""
+        return list(self._live.values())
+
+    def is_hole(self, way: Way) -> bool:
+        """Tell whether nothing of a direction comes through, its end included."""
+        return "hole" in self.stops[way]
+
+    def heard(self, connection: Connection, said: list[Said], t_ns: int) -> None:
+        """Write down what a reader understood."""
+        talk = connection.conversation
+        if said or (talk is not None and talk.unreadable):
+            self._record.write(connection.number, said, talk.unreadable if talk is not None else "", t_ns)
+
     def state(self) -> LinkState:
         """Count."""
         carried = [(c.to_target.carried_bytes, c.to_dialer.carried_bytes) for c in self._live.values()]
@@ -147,7 +186,10 @@ class Front:
         for sock in (dialer, target):
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(self._loop, self.resets, dialer, target, number=number, ended=self._ended)
+        connection = Connection(
+            self._loop, self.resets, dialer, target, number=number, owner=self,
+            conversation=Conversation() if self.reads else None,
+        )  # fmt: skip
         self._live[number] = connection
         self._dialing.add(number)
         code = target.connect_ex(self.target)
@@ -164,14 +206,32 @@ class Front:
         if code == 0:
             self._dialing.discard(connection.number)
             self.emit(LinkOpened(link=self.name, conn=connection.number))
-            connection.run()
+            self._begin(connection)
         else:
             host, port = self.target
             self.emit(LinkRefused(link=self.name, reason=f"target {host}:{port}: {os.strerror(code)}"))
             connection.reset("link")  # still among the dialing, so its end is not told as one of an open link
 
-    def _ended(self, connection: Connection, how: str, first: End) -> None:
+    def _begin(self, connection: Connection) -> None:
+        for way in ("to-target", "to-dialer"):
+            for stop in self.stops[way]:
+                connection.open_hole(way) if stop == "hole" else connection.pump(way).stop("stalled")
+        opening = Said("to-target", "open", "", 0, 0)
+        trigger = self.triggers.taking(opening)
+        if trigger is not None:
+            trigger.fire(connection.number, opening)
+            if trigger.act == "cut":
+                connection.cut()
+                return
+            if trigger.hold or trigger.act == "hang":
+                trigger.held.append(lambda drop: connection.cut() if drop else connection.run())
+                return
+        connection.run()
+
+    def ended(self, connection: Connection, how: str, first: End) -> None:
+        """Count what it carried, and tell how it ended."""
         del self._live[connection.number]
+        self._record.forget(connection.number)
         to_target, to_dialer = connection.to_target.carried_bytes, connection.to_dialer.carried_bytes
         self._gone_bytes = (self._gone_bytes[0] + to_target, self._gone_bytes[1] + to_dialer)
         if connection.number in self._dialing:

@@ -1,6 +1,5 @@
 """One TCP connection through a link: two pumps over plain non-blocking sockets, which pass FIN as FIN and RST as RST.
 
-Nothing is buffered here but the one chunk that the sink did not take: a reader who stops makes the sender block.
 Callbacks on the loop rather than streams: a link may add no more than a millisecond, on a machine that is busy.
 """
 
@@ -12,12 +11,14 @@ import select
 import socket
 import struct
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
+
+from harness.links.pump import Pump
+from harness.links.reading import Conversation, Said, Way
+from harness.links.triggers import Triggers
 
 End = Literal["dialer", "target", "link"]
 """Who did it: an end of the connection, or the link on our own orders."""
-CHUNK_BYTES = 65_536
-_buffer = memoryview(bytearray(CHUNK_BYTES))  # one for all: a chunk is passed on before the next callback runs
 _LINGER_NONE = struct.pack("ii", 1, 0)
 
 
@@ -63,85 +64,22 @@ class ResetWatch:
                 self._calls[fd]()
 
 
-class Pump:
-    """One direction of a connection: what is read from ``source`` is written to ``sink``."""
+class Owner(Protocol):
+    """The link a connection belongs to."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, source: socket.socket, sink: socket.socket, *,
-        finished: Callable[[], None], source_broke: Callable[[], None], sink_broke: Callable[[], None],
-    ) -> None:  # fmt: skip
-        """Describe it; ``run`` starts. One of the three is called, once, when it has come to its end."""
-        self._loop, self._source, self._sink = loop, source, sink
-        self._finished, self._source_broke, self._sink_broke = finished, source_broke, sink_broke
-        self._kept = b""
-        self.carried_bytes = 0
-        self.is_finished = False
-        """True once the source's FIN was passed on."""
+    triggers: Triggers
 
-    def run(self) -> None:
-        """Begin to read."""
-        self._loop.add_reader(self._source, self._readable)
+    def ended(self, connection: Connection, how: str, first: End) -> None:
+        """Take note of its end, told once: ``how`` is fin, reset or vanished."""
+        ...
 
-    def halt(self) -> None:
-        """Neither read nor write any more."""
-        self._loop.remove_reader(self._source)
-        self._loop.remove_writer(self._sink)
+    def heard(self, connection: Connection, said: list[Said], t_ns: int) -> None:
+        """Write down what its reader understood of bytes that came at ``t_ns``."""
+        ...
 
-    def drain(self) -> None:
-        """Hand on what had arrived when the source was reset, as far as the sink takes it at once."""
-        if self._kept or self.is_finished:
-            return
-        with contextlib.suppress(OSError):
-            while size := self._source.recv_into(_buffer):
-                if self._send(_buffer[:size]) < size:
-                    return
-
-    def _readable(self) -> None:
-        try:
-            size = self._source.recv_into(_buffer)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self._source_broke()
-            return
-        try:
-            if size:
-                self._pass_on(_buffer[:size])
-            else:
-                self._loop.remove_reader(self._source)
-                self._sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._sink_broke()
-            return
-        if not size:
-            self.is_finished = True
-            self._finished()
-
-    def _pass_on(self, chunk: memoryview) -> None:
-        """Every chunk comes through here: the place to look at one, or to hold it back."""
-        sent = self._send(chunk)
-        if sent < len(chunk):
-            self._kept = bytes(chunk[sent:])
-            self._loop.remove_reader(self._source)
-            self._loop.add_writer(self._sink, self._writable)
-
-    def _writable(self) -> None:
-        try:
-            self._kept = self._kept[self._send(memoryview(self._kept)) :]
-        except OSError:
-            self._sink_broke()
-            return
-        if not self._kept:
-            self._loop.remove_writer(self._sink)
-            self._loop.add_reader(self._source, self._readable)
-
-    def _send(self, chunk: memoryview) -> int:
-        try:
-            sent = self._sink.send(chunk)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        self.carried_bytes += sent
-        return sent
+    def is_hole(self, way: Way) -> bool:
+        """Tell whether nothing of a direction comes through."""
+        ...
 
 
 class Connection:
@@ -149,55 +87,114 @@ class Connection:
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, resets: ResetWatch, dialer: socket.socket, target: socket.socket, *,
-        number: int, ended: Callable[[Connection, str, End], None],
+        number: int, owner: Owner, conversation: Conversation | None,
     ) -> None:  # fmt: skip
-        """Take over two connected (the target: connecting) non-blocking sockets; ``run`` starts the pumps.
-
-        ``ended(connection, how, first)`` is called once: ``how`` is fin, reset or vanished.
-        """
+        """Take over two connected (the target: connecting) non-blocking sockets; ``run`` starts the pumps."""
         self.number = number
-        self._resets, self._ended = resets, ended
+        self.conversation = conversation
+        self._resets, self._owner = resets, owner
         self.dialer, self.target = dialer, target
         self.to_target = Pump(
-            loop, dialer, target, finished=lambda: self._half_done("dialer"),
+            loop, "to-target", dialer, target, self, finished=lambda: self._half_done("dialer"),
             source_broke=lambda: self.reset("dialer"), sink_broke=lambda: self.reset("target"),
         )  # fmt: skip
         self.to_dialer = Pump(
-            loop, target, dialer, finished=lambda: self._half_done("target"),
+            loop, "to-dialer", target, dialer, self, finished=lambda: self._half_done("target"),
             source_broke=lambda: self.reset("target"), sink_broke=lambda: self.reset("dialer"),
         )  # fmt: skip
         self._first: End | None = None
-        self._is_over = False
-        resets.add(dialer, lambda: self.reset("dialer"))
+        self.is_over = False
+        self._is_running = False
+        self._watch(dialer, "dialer", "to-target")
+
+    @property
+    def triggers(self) -> Triggers:
+        """The link's."""
+        return self._owner.triggers
+
+    def pump(self, way: Way) -> Pump:
+        """Return one direction."""
+        return self.to_target if way == "to-target" else self.to_dialer
+
+    def heard(self, said: list[Said], t_ns: int) -> None:
+        """Hand on what the reader understood."""
+        self._owner.heard(self, said, t_ns)
+
+    def cut(self) -> None:
+        """Reset it on our own orders."""
+        self.reset("link")
 
     def run(self) -> None:
         """Begin to relay: the target is connected."""
-        self._resets.add(self.target, lambda: self.reset("target"))
+        if self.is_over:
+            return
+        self._is_running = True
+        self._watch(self.target, "target", "to-dialer")
         self.to_target.run()
         self.to_dialer.run()
 
+    def settle(self) -> None:
+        """Let go on what was kept back for a trigger that is no longer armed."""
+        for pump in (self.to_target, self.to_dialer):
+            pump.settle()
+
+    def open_hole(self, way: Way) -> None:
+        """Let nothing of a direction through any more, its end included, until ``close_hole``."""
+        source = self.pump(way).source
+        self._resets.drop(source)
+        self.pump(way).stop("hole")
+
+    def close_hole(self, way: Way) -> None:
+        """Let go on what waits."""
+        if not self.is_over:
+            self._watch(self.pump(way).source, "dialer" if way == "to-target" else "target", way)
+            self.pump(way).go("hole")
+
     def reset(self, first: End) -> None:
-        """End it with RST at both sides, because ``first`` did."""
-        if self._is_over:
+        """End it with RST at both sides, because ``first`` did; a trigger may hold that back, too."""
+        if self.is_over:
             return
+        if first != "link" and self._owner.triggers and self._is_running:
+            way: Way = "to-target" if first == "dialer" else "to-dialer"
+            at = self.pump(way).read_bytes
+            said = Said(way, "end", "reset", at, at)
+            trigger = self._owner.triggers.taking(said)
+            if trigger is not None:
+                trigger.fire(self.number, said)
+                if trigger.hold or trigger.act == "hang":
+                    self._resets.drop(self.dialer)
+                    self._resets.drop(self.target)
+                    self.to_target.halt()
+                    self.to_dialer.halt()
+                    trigger.held.append(lambda _drop: self._really_reset(first))
+                    return
         if first == "dialer":
             self.to_target.drain()
         elif first == "target":
             self.to_dialer.drain()
+        self._really_reset(first)
+
+    def _really_reset(self, first: End) -> None:
+        if self.is_over:
+            return
         self._let_go()
         close_with_reset(self.dialer)
         close_with_reset(self.target)
-        self._ended(self, "reset", first)
+        self._owner.ended(self, "reset", first)
 
     def silence(self) -> None:
         """Never read, write or close again until ``release``: the ends see what they see of a host without power."""
         self._let_go()
-        self._ended(self, "vanished", "link")
+        self._owner.ended(self, "vanished", "link")
 
     def release(self) -> None:
         """Reset both sides of a silent connection."""
         close_with_reset(self.dialer)
         close_with_reset(self.target)
+
+    def _watch(self, sock: socket.socket, end: End, way: Way) -> None:
+        if not self._owner.is_hole(way):
+            self._resets.add(sock, lambda: self.reset(end))
 
     def _half_done(self, end: End) -> None:
         self._first = self._first or end
@@ -205,10 +202,10 @@ class Connection:
             self._let_go()
             self.dialer.close()
             self.target.close()
-            self._ended(self, "fin", self._first)
+            self._owner.ended(self, "fin", self._first)
 
     def _let_go(self) -> None:
-        self._is_over = True
+        self.is_over = True
         self.to_target.halt()
         self.to_dialer.halt()
         self._resets.drop(self.dialer)

@@ -60,6 +60,11 @@ class Injector:
         self.healed_ns = now_ns()
         self.recorder.emit(ev.Healed(number=number, fault=str(fault), proof=proof))
 
+    def never(self, fault: Fault, reason: str) -> None:
+        """Record that a fault never came to be injected: what it waited for did not come."""
+        self._numbers += 1
+        self.recorder.emit(ev.FaultFailed(number=self._numbers, fault=str(fault), reason=reason))
+
     async def _proven(self, number: int, fault: Fault, doing: Coroutine[Any, Any, T]) -> T:
         try:
             return await doing

@@ -6,8 +6,8 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -46,6 +46,7 @@ from harness.rig.scene import RigScene
 from harness.rig.settings_file import run_started, write_settings
 from harness.rig.stack import Stack
 from harness.rig.standing import Hold, Standing
+from harness.rig.triggering import held
 from harness.rig.watching import watch_our_own, watching, why_it_ended
 from harness.run_lease import RunLease
 from harness.settings import settings
@@ -322,14 +323,12 @@ class Rig:
         if fault.heals:
             await self._injector.heal(number, fault, self.scene)
 
-    @asynccontextmanager
-    async def fault(self, fault: Fault) -> AsyncIterator[None]:
-        """Hold a fault for the length of the block; it is healed even when the block fails."""
-        number = await self._injector.inject(fault, self.scene)
-        try:
-            yield
-        finally:
-            await self._injector.heal(number, fault, self.scene)
+    def fault(self, fault: Fault) -> AbstractAsyncContextManager[None]:
+        """Hold a fault for the length of the block; it is healed even when the block fails.
+
+        A trigger (:class:`When`) is armed for the block, and its fault is struck when the moment comes.
+        """
+        return held(fault, self._injector, self.scene)
 
     async def wait(self, seconds: float, why: str) -> None:
         """Let time pass because the story says so."""

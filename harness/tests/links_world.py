@@ -6,6 +6,7 @@ import socket
 import struct
 
 from harness import events as ev
+from harness.history import Recorder
 from harness.links.front import Front
 from harness.links.tcp import ResetWatch
 from harness.waiting import NotYet, until
@@ -49,16 +50,31 @@ class Side:
         return total
 
 
+class Kept(Recorder):
+    """Keeps what is recorded, in a list."""
+
+    def __init__(self):
+        self.events: list[ev.Event] = []
+        self.heard = []
+
+    def emit(self, event, *, t_ns=None):
+        self.events.append(event)
+
+    def frames(self, hop, speaker, index, flags=0, *, t_ns=None):
+        self.heard.append((hop, speaker, index, flags, t_ns))
+
+
 class Bench:
     """A link in this process, what it dials, and its dialers."""
 
     def __init__(self):
-        self.events: list[ev.Event] = []
+        self.recorder = Kept()
+        self.events = self.recorder.events
         self.loop = asyncio.get_running_loop()
         self.resets = ResetWatch(self.loop)
         self.listener = listener()
         self.target = self.listener.getsockname()
-        self.front = Front("a->b", [free_address()], self.target, self.resets, self.events.append)
+        self.front = Front("a->b", [free_address()], self.target, self.resets, self.recorder)
         self.front.listen()
         self.sides = []
 

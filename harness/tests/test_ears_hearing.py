@@ -3,9 +3,10 @@
 import pytest
 
 from harness import events as ev
-from harness.ears.hearing import Hearing, PcmEar
+from harness.ears.hearing import Hearing
 from harness.frames import Flag, Hop
 from harness.history import History, Recorder
+from harness.pcm_ear import PcmEar
 from harness.speech import encode
 
 

@@ -3,10 +3,10 @@
 import pytest
 
 from harness import events as ev
-from harness.ears.hearing import PcmEar
 from harness.ears.owners import Owners
 from harness.frames import Hop
 from harness.history import History, Recorder
+from harness.pcm_ear import PcmEar
 from harness.speech import encode
 
 ALICE, BOB = 7, 8

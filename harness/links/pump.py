@@ -1,0 +1,296 @@
+"""One direction of a connection: bytes from a source to a sink, read along, held at a moment, shaped, or stopped.
+
+Nothing is buffered but what a sink did not take at once, what a trigger keeps back, and what a delay has on its way
+(never more than a kernel's buffer): a reader who stops makes the sender block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from harness.clock import now_ns
+from harness.links.reading import Conversation, Said, Way
+from harness.links.triggers import KEPT_BYTES, Trigger, Triggers
+
+CHUNK_BYTES = 65_536
+_buffer = memoryview(bytearray(CHUNK_BYTES))  # one for all: a chunk is passed on before the next callback runs
+Stop = Literal["full", "held", "shaped", "stalled", "hole"]
+"""Why a source is not read: the sink is full, a trigger holds, a shaper is full, a fault of ours."""
+
+
+class Shaper(Protocol):
+    """Lets bytes go on later, or slower; made with the call that takes them, and one for when it has room again."""
+
+    def put(self, data: bytes) -> None:
+        """Take bytes that are to go on in order."""
+        ...
+
+    def has_room(self) -> bool:
+        """Tell whether it takes more; it asks its owner to look again when that changes."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Tell whether all it took has gone on."""
+        ...
+
+    def close(self, *, flush: bool) -> None:
+        """End; with ``flush`` what it holds goes on now."""
+        ...
+
+
+class Listener(Protocol):
+    """What a connection does with what its reader understood."""
+
+    number: int
+    conversation: Conversation | None
+
+    @property
+    def triggers(self) -> Triggers:
+        """The link's triggers."""
+        ...
+
+    def heard(self, said: list[Said], t_ns: int) -> None:
+        """Write down what a reader understood of bytes that came at ``t_ns``."""
+        ...
+
+    def cut(self) -> None:
+        """Reset the connection on our own orders."""
+        ...
+
+
+class Pump:
+    """One direction of a connection."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, way: Way, source: socket.socket, sink: socket.socket, listener: Listener,
+        *, finished: Callable[[], None], source_broke: Callable[[], None], sink_broke: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """Describe it; ``run`` starts. One of the three is called, once, when it has come to its end."""
+        self._loop, self.way, self.source, self._sink, self._listener = loop, way, source, sink, listener
+        self._finished, self._source_broke, self._sink_broke = finished, source_broke, sink_broke
+        self._kept = b""
+        """What the sink did not take."""
+        self._pending = bytearray()
+        """What was read and not yet released, for the sake of triggers."""
+        self._unweighed: deque[Said] = deque()
+        self._stops: set[Stop] = set()
+        self._is_running = self._is_reading = False
+        self._source_ended = False
+        self.shaper: Shaper | None = None
+        self.read_bytes = 0
+        self.carried_bytes = 0
+        self.is_finished = False
+        """True once the source's FIN was passed on."""
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Begin to read."""
+        self._is_running = True
+        self._look_again()
+
+    def halt(self) -> None:
+        """Neither read nor write any more."""
+        self._is_running = False
+        self._look_again()
+        self._loop.remove_writer(self._sink)
+        if self.shaper is not None:
+            self.shaper.close(flush=False)
+            self.shaper = None
+
+    def stop(self, why: Stop) -> None:
+        """Do not read, for one more reason."""
+        self._stops.add(why)
+        self._look_again()
+
+    def go(self, why: Stop) -> None:
+        """Read again, when there is no other reason not to."""
+        self._stops.discard(why)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        want = self._is_running and not self._stops and not self._source_ended
+        if want and not self._is_reading:
+            self._loop.add_reader(self.source, self._readable)
+        elif self._is_reading and not want:
+            self._loop.remove_reader(self.source)
+        self._is_reading = want
+
+    def drain(self) -> None:
+        """Hand on what had arrived when the source was reset, as far as the sink takes it at once."""
+        if self._kept or self._pending or self.shaper is not None or self.is_finished:
+            return
+        with contextlib.suppress(OSError):
+            while size := self.source.recv_into(_buffer):
+                if self._send(_buffer[:size]) < size:
+                    return
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        try:
+            size = self.source.recv_into(_buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._source_broke()
+            return
+        try:
+            if size:
+                self._take(_buffer[:size])
+            else:
+                self._take_end()
+        except OSError:
+            self._sink_broke()
+
+    def _take(self, chunk: memoryview) -> None:
+        """Every chunk comes through here. It is read along behind its back, unless a trigger wants to see it first."""
+        talk = self._listener.conversation
+        t_ns = now_ns()
+        self.read_bytes += len(chunk)
+        if not self._listener.triggers and not self._pending:
+            data = bytes(chunk) if talk is not None and not talk.unreadable else b""
+            self._release(chunk)
+            if talk is not None and not talk.unreadable:
+                self._listener.heard(talk.feed(self.way, data), t_ns)
+            return
+        data = bytes(chunk)
+        self._pending += data
+        said = talk.feed(self.way, data) if talk is not None else []
+        self._listener.heard(said, t_ns)
+        self._unweighed.extend(said)
+        self._weigh()
+
+    def _take_end(self) -> None:
+        self._source_ended = True
+        self._look_again()
+        if self._listener.triggers:
+            at = self.read_bytes
+            self._unweighed.append(Said(self.way, "end", "fin", at, at))
+        self._weigh()
+
+    # -- holding -----------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Release what is only kept back for a trigger that is no longer armed."""
+        try:
+            self._weigh()
+        except OSError:
+            self._sink_broke()
+
+    def _weigh(self) -> None:
+        if not self._is_running:
+            return
+        while self._unweighed and "held" not in self._stops:
+            said = self._unweighed.popleft()
+            trigger = self._listener.triggers.taking(said)
+            if trigger is None:
+                continue
+            self._release_to(said.start if trigger.before else said.end)
+            self._act(trigger, said)
+            if not self._is_running:
+                return  # it was cut
+        if "held" not in self._stops:
+            self._release_to(self._settled())
+        self._finish()
+
+    def _act(self, trigger: Trigger, said: Said) -> None:
+        if trigger.act == "cut":
+            trigger.fire(self._listener.number, said)
+            self._listener.cut()
+            return
+        if trigger.hold or trigger.act == "hang":
+            self.stop("held")
+            trigger.held.append(self._let_go)
+        trigger.fire(self._listener.number, said)
+
+    def _let_go(self, drop: bool) -> None:
+        if not self._is_running:
+            return  # the connection ended meanwhile, and what was held with it
+        if drop:
+            self._listener.cut()
+            return
+        self._stops.discard("held")
+        try:
+            self._weigh()
+        except OSError:
+            self._sink_broke()
+            return
+        self._look_again()
+
+    def _settled(self) -> int:
+        talk = self._listener.conversation
+        if talk is None or not self._listener.triggers or self._source_ended or len(self._pending) > KEPT_BYTES:
+            return self.read_bytes
+        return talk.settled(self.way)
+
+    def _release_to(self, offset: int) -> None:
+        """Let go on what lies before ``offset`` of this direction's bytes."""
+        size = len(self._pending) - (self.read_bytes - offset)
+        if size > 0:
+            data = bytes(self._pending[:size])
+            del self._pending[:size]
+            self._release(memoryview(data))
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def _release(self, chunk: memoryview) -> None:
+        if self.shaper is None:
+            self.write(chunk)
+            return
+        self.shaper.put(bytes(chunk))
+        if not self.shaper.has_room():
+            self.stop("shaped")
+
+    def shaped_go(self) -> None:
+        """Look again: the shaper has room, or has let the last of its bytes go."""
+        if self.shaper is None or self.shaper.has_room():
+            self.go("shaped")
+        self._finish()
+
+    def write(self, chunk: memoryview) -> None:
+        """Send, and keep what the sink does not take.
+
+        Raises:
+            OSError: the sink broke.
+        """
+        if self._kept:
+            self._kept += bytes(chunk)
+            return
+        sent = self._send(chunk)
+        if sent < len(chunk):
+            self._kept = bytes(chunk[sent:])
+            self.stop("full")
+            self._loop.add_writer(self._sink, self._writable)
+
+    def _writable(self) -> None:
+        try:
+            self._kept = self._kept[self._send(memoryview(self._kept)) :]
+            if not self._kept:
+                self._loop.remove_writer(self._sink)
+                self.go("full")
+                self._finish()
+        except OSError:
+            self._sink_broke()
+
+    def _send(self, chunk: memoryview) -> int:
+        try:
+            sent = self._sink.send(chunk)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        self.carried_bytes += sent
+        return sent
+
+    def _finish(self) -> None:
+        """Pass the source's end on, once everything before it has gone."""
+        waits = self._kept or self._pending or "held" in self._stops or self.is_finished
+        if not self._source_ended or waits or (self.shaper is not None and not self.shaper.is_empty()):
+            return
+        self.is_finished = True
+        self._sink.shutdown(socket.SHUT_WR)
+        self._finished()

@@ -1,0 +1,99 @@
+"""Triggers of a link: a moment that is waited for, and what is done to the bytes when it comes.
+
+Deterministic to the message: while a trigger is armed, the bytes of what is not yet complete are kept back (never more
+than `KEPT_BYTES`), so that a message can be stopped before its first byte went on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from harness.clock import now_ns
+from harness.links.reading import Said
+from harness.moments import Moment
+
+Act = Literal["tell", "cut", "hang"]
+"""tell: say that it came, once; cut: reset the connection, once; hang: keep it and all behind it back, every time."""
+KEPT_BYTES = 262_144
+"""An incomplete message longer than this goes on unrecognised: a link is no place to store things."""
+
+
+@dataclass(eq=False)
+class Trigger:
+    """One armed moment."""
+
+    number: int
+    moment: Moment
+    before: bool
+    """Whether it fires before the message goes on, or behind it."""
+    hold: bool
+    """Whether the connection's direction stands still, from there on, until ``let_go``."""
+    act: Act
+    fired: asyncio.Future[dict[str, Any]]
+    seen: int = 0
+    """How many such moments came."""
+    acted: int = 0
+    """How many of them it acted on."""
+    held: list[Callable[[bool], None]] = field(default_factory=list)
+    """How to let go what it holds; told whether to drop it."""
+
+    def takes(self, said: Said) -> bool:
+        """Count what was said; tell whether this is the moment."""
+        if not self.moment.fits(said.kind, said.name) or (self.act != "hang" and self.acted):
+            return False
+        self.seen += 1
+        return self.seen >= self.moment.nth
+
+    def fire(self, conn: int, said: Said) -> None:
+        """Tell who waits for it."""
+        self.acted += 1
+        if not self.fired.done():
+            what = f"{said.kind} {said.name}".rstrip()
+            self.fired.set_result({"conn": conn, "said": what, "way": said.way, "t_ns": now_ns()})
+
+    def let_go(self, *, drop: bool) -> int:
+        """Let everything go on that it holds, or reset it; return how many connections that were."""
+        going, self.held = self.held, []
+        for go in going:
+            go(drop)
+        return len(going)
+
+
+class Triggers:
+    """The armed triggers of one link."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._armed: dict[int, Trigger] = {}
+
+    def __bool__(self) -> bool:
+        """Tell whether bytes must be handled with care."""
+        return bool(self._armed)
+
+    def add(self, trigger: Trigger) -> None:
+        """Arm it."""
+        self._armed[trigger.number] = trigger
+
+    def remove(self, number: int) -> Trigger | None:
+        """Disarm it, and let go what it holds."""
+        trigger = self._armed.pop(number, None)
+        if trigger is not None:
+            trigger.let_go(drop=False)
+            if not trigger.fired.done():
+                trigger.fired.cancel()
+        return trigger
+
+    def get(self, number: int) -> Trigger | None:
+        """Return an armed trigger."""
+        return self._armed.get(number)
+
+    def taking(self, said: Said) -> Trigger | None:
+        """Return the first trigger whose moment this is; every one counts it."""
+        return next(iter([t for t in self._armed.values() if t.takes(said)]), None)
+
+    def all(self) -> Iterable[Trigger]:
+        """Return all that are armed."""
+        return tuple(self._armed.values())
