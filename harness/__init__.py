@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         Fault,
         Flapping,
         ForceQuit,
+        Hang,
+        Hold,
         Kill,
         Landed,
         NetDisconnect,
@@ -49,9 +51,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AppCrash", "Asleep", "Cut", "Down", "Fault", "FaultDidNotLand", "Flapping", "ForceQuit", "GuaranteeBroken",
-    "Inconclusive", "Kill", "Landed", "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Refuse", "Restart",
-    "Rig", "SecondSocket", "SessionEnded", "SocketClosed", "SocketDropped", "Terminate", "Together", "Vanish",
-    "When", "alive", "always", "bounded_loss", "clean", "closed", "contained", "cycles", "honest", "intact",
+    "Hang", "Hold", "Inconclusive", "Kill", "Landed", "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Refuse",
+    "Restart", "Rig", "SecondSocket", "SessionEnded", "SocketClosed", "SocketDropped", "Terminate", "Together",
+    "Vanish", "When", "alive", "always", "bounded_loss", "clean", "closed", "contained", "cycles", "honest", "intact",
     "message", "nth", "opened", "ordered", "reply", "request", "resumes", "scenario", "status", "timely", "unique",
 ]  # fmt: skip
 
@@ -78,6 +80,8 @@ _HOMES = {
         "Fault",
         "Flapping",
         "ForceQuit",
+        "Hang",
+        "Hold",
         "Kill",
         "Landed",
         "NetDisconnect",

@@ -11,10 +11,10 @@ from harness.faults.phone import Asleep, Flapping, ForceQuit, SecondSocket, Sock
 from harness.faults.process import Down, Kill, Pause, Restart, Terminate, Vanish
 from harness.faults.session import PlantSession, SessionEnded
 from harness.faults.together import Together
-from harness.faults.trigger import When
+from harness.faults.trigger import Hang, Hold, When
 
 __all__ = [
-    "AppCrash", "Asleep", "Cut", "Down", "Fault", "Flapping", "ForceQuit", "Kill", "Landed", "NetDisconnect", "NetDrop",
-    "Pause", "PlantSession", "Refuse", "Restart", "Scene", "SecondSocket", "SessionEnded", "SocketClosed",
+    "AppCrash", "Asleep", "Cut", "Down", "Fault", "Flapping", "ForceQuit", "Hang", "Hold", "Kill", "Landed",
+    "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Refuse", "Restart", "Scene", "SecondSocket", "SessionEnded", "SocketClosed",
     "SocketDropped", "Terminate", "Together", "Vanish", "When",
 ]  # fmt: skip

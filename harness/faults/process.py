@@ -65,6 +65,9 @@ class Down(ComponentFault):
     """KILL, or TERM: asked first, killed when it does not end in time."""
     gone_within_s: float = field(default=GONE_WITHIN_S, kw_only=True, repr=False)
     """Until it is killed that was asked to end: Alive is broken then."""
+    leaves_zombie: bool = field(default=False, kw_only=True, repr=False)
+    """Whether the story takes it away in a moment that leaves its users' sessions in the bridge: the gate must see
+    them before anybody may dial the next one, or nothing can be concluded."""
 
     heals = True
 
@@ -80,7 +83,7 @@ class Down(ComponentFault):
 
     async def heal(self, scene: Scene) -> str:
         """Start it again; the proof is a new identity that is ready. A cloud passes the zombie gate first."""
-        return await _back(scene, self.component, promised=False)
+        return await _back(scene, self.component, promised=self.leaves_zombie)
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Restart(Down):
         """Let the time away pass, then start it again."""
         if self.away_s:
             await scene.let_time_pass(self.away_s, f"{self.component} is away")
-        return await _back(scene, self.component, promised=False)
+        return await _back(scene, self.component, promised=self.leaves_zombie)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def _arm(front: Front, request: dict[str, Any]) -> int:
     front.arm(
         Trigger(
             number, Moment.of(request["moment"]), before=bool(request["before"]), hold=bool(request["hold"]),
-            act=request["act"], fired=asyncio.get_running_loop().create_future(),
+            act=request["act"], fired=asyncio.get_running_loop().create_future(), label=str(request.get("label", "")),
         )
     )  # fmt: skip
     return number

@@ -84,14 +84,17 @@ class Links:
 
     # -- moments of the protocol ---------------------------------------------------------------------------------------
 
-    async def arm(self, name: str, moment: Moment, *, before: bool = True, hold: bool = True, act: Act = "tell") -> int:
+    async def arm(
+        self, name: str, moment: Moment, *, before: bool = True, hold: bool = True, act: Act = "tell", label: str = ""
+    ) -> int:
         """Wait for a moment on a link; return the trigger's number.
 
         ``before``: it comes before the message's first byte goes on, else behind its last. ``hold``: that direction of
         that connection stands still from there on, until :meth:`let_go` or :meth:`disarm`. ``act``: "tell" (once),
-        "cut" (reset the connection, once) or "hang" (hold every time).
+        "cut" (reset the connection, once) or "hang" (hold every time). ``label``: another name for who keeps no number.
         """
-        return int(await self._ask("arm", name, moment=moment.fields(), before=before, hold=hold, act=act))
+        how = {"before": before, "hold": hold, "act": act, "label": label}
+        return int(await self._ask("arm", name, moment=moment.fields(), **how))
 
     async def fired(self, name: str, number: int, *, within_s: float) -> dict[str, Any]:
         """Wait until a trigger has fired; return ``conn``, ``said``, ``way`` and ``t_ns``.
@@ -102,11 +105,11 @@ class Links:
         got = await self._puppet.ask("fired", within_s=within_s, name=name, number=number)
         return dict(got)
 
-    async def let_go(self, name: str, number: int, *, drop: bool = False) -> int:
+    async def let_go(self, name: str, number: int | str, *, drop: bool = False) -> int:
         """Let what a trigger holds go on (``drop``: reset it instead); return how many connections that were."""
         return int(await self._ask("let_go", name, number=number, drop=drop))
 
-    async def disarm(self, name: str, number: int) -> tuple[int, int]:
+    async def disarm(self, name: str, number: int | str) -> tuple[int, int]:
         """Wait no more, and let go what is held; return how many such moments came, and how many it acted on."""
         got = await self._ask("disarm", name, number=number)
         return (int(got["seen"]), int(got["acted"])) if got else (0, 0)

@@ -14,10 +14,12 @@ from harness.addresses import probe_port
 from harness.errors import MachineError
 from harness.events import LinkClosed, LinkOpened, LinkRefused, Note
 from harness.history import Recorder
+from harness.links.hurting import Hurts
+from harness.links.kernel import waiting_dialers
 from harness.links.reading import Conversation, Said, Way
 from harness.links.record import WireRecord
 from harness.links.tcp import Connection, End, ResetWatch, close_with_reset
-from harness.links.triggers import Trigger, Triggers
+from harness.links.triggers import Trigger, Triggers, hold_back
 
 Address = tuple[str, int]
 BACKLOG = 4096
@@ -51,8 +53,8 @@ class Front:
     reads: bool = True
     """Whether readers read along."""
     triggers: Triggers = field(default_factory=Triggers)
-    stops: dict[Way, set[str]] = field(default_factory=lambda: {"to-target": set(), "to-dialer": set()})
-    """What is done to each direction of every connection, also of new ones: "hole", "stalled"."""
+    hurts: Hurts = field(default_factory=Hurts)
+    """What faults do to its connections, also to new ones."""
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _listeners: list[socket.socket] = field(default_factory=list)
     _live: dict[int, Connection] = field(default_factory=dict)
@@ -81,8 +83,19 @@ class Front:
         except MachineError:
             self.close()
             raise
+        self.listen_or_not()
+
+    def listen_or_not(self) -> None:
+        """Accept who dials, or leave him in the backlog while a hole lets nobody through."""
         for listener in self._listeners:
-            self._loop.add_reader(listener, self._acceptable, listener)
+            if self.hurts.accepts():
+                self._loop.add_reader(listener, self._acceptable, listener)
+            else:
+                self._loop.remove_reader(listener)
+
+    def waiting_dialers(self) -> int:
+        """Return how many connections nobody has accepted yet."""
+        return sum(waiting_dialers(listener) for listener in self._listeners)
 
     def close(self) -> None:
         """Stop to listen, so that who dials is refused; connections go on."""
@@ -118,7 +131,7 @@ class Front:
         """Wait for a moment."""
         self.triggers.add(trigger)
 
-    def disarm(self, number: int) -> Trigger | None:
+    def disarm(self, number: int | str) -> Trigger | None:
         """Wait no more, and let go on what was kept back for it."""
         trigger = self.triggers.remove(number)
         for connection in list(self._live.values()):
@@ -131,7 +144,7 @@ class Front:
 
     def is_hole(self, way: Way) -> bool:
         """Tell whether nothing of a direction comes through, its end included."""
-        return "hole" in self.stops[way]
+        return self.hurts.is_hole(way)
 
     def heard(self, connection: Connection, said: list[Said], t_ns: int) -> None:
         """Write down what a reader understood."""
@@ -173,7 +186,7 @@ class Front:
         self._loop.call_later(EXHAUSTED_RETRY_S, self._resume, listener)
 
     def _resume(self, listener: socket.socket) -> None:
-        if listener in self._listeners:
+        if listener in self._listeners and self.hurts.accepts():
             self._loop.add_reader(listener, self._acceptable, listener)
 
     def _dial(self, dialer: socket.socket, number: int) -> None:
@@ -213,20 +226,16 @@ class Front:
             connection.reset("link")  # still among the dialing, so its end is not told as one of an open link
 
     def _begin(self, connection: Connection) -> None:
-        for way in ("to-target", "to-dialer"):
-            for stop in self.stops[way]:
-                connection.open_hole(way) if stop == "hole" else connection.pump(way).stop("stalled")
+        self.hurts.begin(self.name, connection)
         opening = Said("to-target", "open", "", 0, 0)
-        trigger = self.triggers.taking(opening)
-        if trigger is not None:
+        taken = self.triggers.taking(opening)
+        held = hold_back(taken, lambda drop: connection.cut() if drop else connection.run())
+        for trigger in taken:
             trigger.fire(connection.number, opening)
-            if trigger.act == "cut":
-                connection.cut()
-                return
-            if trigger.hold or trigger.act == "hang":
-                trigger.held.append(lambda drop: connection.cut() if drop else connection.run())
-                return
-        connection.run()
+        if any(trigger.act == "cut" for trigger in taken):
+            connection.cut()
+        elif not held:
+            connection.run()
 
     def ended(self, connection: Connection, how: str, first: End) -> None:
         """Count what it carried, and tell how it ended."""

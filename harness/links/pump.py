@@ -8,39 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Literal, Protocol
 
 from harness.clock import now_ns
+from harness.links.kernel import undelivered_bytes
 from harness.links.reading import Conversation, Said, Way
+from harness.links.shaping import Shape, Shaping
 from harness.links.triggers import KEPT_BYTES, Trigger, Triggers
 
 CHUNK_BYTES = 65_536
 _buffer = memoryview(bytearray(CHUNK_BYTES))  # one for all: a chunk is passed on before the next callback runs
-Stop = Literal["full", "held", "shaped", "stalled", "hole"]
-"""Why a source is not read: the sink is full, a trigger holds, a shaper is full, a fault of ours."""
-
-
-class Shaper(Protocol):
-    """Lets bytes go on later, or slower; made with the call that takes them, and one for when it has room again."""
-
-    def put(self, data: bytes) -> None:
-        """Take bytes that are to go on in order."""
-        ...
-
-    def has_room(self) -> bool:
-        """Tell whether it takes more; it asks its owner to look again when that changes."""
-        ...
-
-    def is_empty(self) -> bool:
-        """Tell whether all it took has gone on."""
-        ...
-
-    def close(self, *, flush: bool) -> None:
-        """End; with ``flush`` what it holds goes on now."""
-        ...
+UNDELIVERED_LOOK_S = 0.001
+"""A cut behind exactly so many bytes waits until the other end's kernel has them all; nothing tells but a look."""
+Stop = Literal["full", "held", "shaped", "stalled", "hole", "reset"]
+"""Why a source is not read: the sink is full, a trigger holds, a shaper is full, a fault of ours, its own reset."""
 
 
 class Listener(Protocol):
@@ -78,14 +63,20 @@ class Pump:
         self._pending = bytearray()
         """What was read and not yet released, for the sake of triggers."""
         self._unweighed: deque[Said] = deque()
+        self._due: deque[tuple[Trigger, Said]] = deque()
+        """Triggers that have yet to act on what was said last."""
         self._stops: set[Stop] = set()
         self._is_running = self._is_reading = False
         self._source_ended = False
-        self.shaper: Shaper | None = None
+        self.shaper: Shaping | None = None
+        self._when_shaped: Callable[[], None] | None = None
+        self._is_end_marked = self._throws_away = False
+        self._left_bytes: int | None = None
+        self._when_cut: Callable[[], None] = lambda: None
         self.read_bytes = 0
         self.carried_bytes = 0
         self.is_finished = False
-        """True once the source's FIN was passed on."""
+        """True once a FIN was passed on: the source's, or ours."""
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -107,11 +98,20 @@ class Pump:
         """Do not read, for one more reason."""
         self._stops.add(why)
         self._look_again()
+        if why == "hole" and self._kept:
+            self._loop.remove_writer(self._sink)
 
     def go(self, why: Stop) -> None:
         """Read again, when there is no other reason not to."""
         self._stops.discard(why)
+        if why == "hole" and self._kept and self._is_running:
+            self._loop.add_writer(self._sink, self._writable)
         self._look_again()
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether its end was passed on, and the source has nothing more to say."""
+        return self.is_finished and self._source_ended
 
     def _look_again(self) -> None:
         want = self._is_running and not self._stops and not self._source_ended
@@ -123,25 +123,30 @@ class Pump:
 
     def drain(self) -> None:
         """Hand on what had arrived when the source was reset, as far as the sink takes it at once."""
-        if self._kept or self._pending or self.shaper is not None or self.is_finished:
+        if self._kept or self._pending or self.is_finished or self._left_bytes is not None:
             return
         with contextlib.suppress(OSError):
             while size := self.source.recv_into(_buffer):
-                if self._send(_buffer[:size]) < size:
+                if self.shaper is not None:
+                    self.shaper.put(bytes(_buffer[:size]))
+                elif self._send(_buffer[:size]) < size:
                     return
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def _readable(self) -> None:
+        room = CHUNK_BYTES if self.shaper is None else max(1, self.shaper.room())
         try:
-            size = self.source.recv_into(_buffer)
+            size = self.source.recv_into(_buffer, min(room, CHUNK_BYTES))
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             self._source_broke()
             return
         try:
-            if size:
+            if self._throws_away:
+                self._throw_away(size)
+            elif size:
                 self._take(_buffer[:size])
             else:
                 self._take_end()
@@ -186,10 +191,13 @@ class Pump:
     def _weigh(self) -> None:
         if not self._is_running:
             return
-        while self._unweighed and "held" not in self._stops:
-            said = self._unweighed.popleft()
-            trigger = self._listener.triggers.taking(said)
-            if trigger is None:
+        while "held" not in self._stops and (self._due or self._unweighed):
+            if not self._due:
+                said = self._unweighed.popleft()
+                self._due.extend((trigger, said) for trigger in self._listener.triggers.taking(said))
+                continue
+            trigger, said = self._due.popleft()
+            if not trigger.is_armed:
                 continue
             self._release_to(said.start if trigger.before else said.end)
             self._act(trigger, said)
@@ -204,7 +212,7 @@ class Pump:
             trigger.fire(self._listener.number, said)
             self._listener.cut()
             return
-        if trigger.hold or trigger.act == "hang":
+        if trigger.holds:
             self.stop("held")
             trigger.held.append(self._let_go)
         trigger.fire(self._listener.number, said)
@@ -240,20 +248,19 @@ class Pump:
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def _release(self, chunk: memoryview) -> None:
+        if self._left_bytes is not None:
+            chunk = chunk[: self._left_bytes]
+            self._left_bytes -= len(chunk)
         if self.shaper is None:
-            self.write(chunk)
-            return
-        self.shaper.put(bytes(chunk))
-        if not self.shaper.has_room():
-            self.stop("shaped")
+            self._write(chunk)
+        else:
+            self.shaper.put(bytes(chunk))
+            if not self.shaper.room():
+                self.stop("shaped")
+        if self._left_bytes == 0:
+            self._cut_when_delivered()
 
-    def shaped_go(self) -> None:
-        """Look again: the shaper has room, or has let the last of its bytes go."""
-        if self.shaper is None or self.shaper.has_room():
-            self.go("shaped")
-        self._finish()
-
-    def write(self, chunk: memoryview) -> None:
+    def _write(self, chunk: memoryview) -> None:
         """Send, and keep what the sink does not take.
 
         Raises:
@@ -266,7 +273,8 @@ class Pump:
         if sent < len(chunk):
             self._kept = bytes(chunk[sent:])
             self.stop("full")
-            self._loop.add_writer(self._sink, self._writable)
+            if "hole" not in self._stops:
+                self._loop.add_writer(self._sink, self._writable)
 
     def _writable(self) -> None:
         try:
@@ -280,17 +288,111 @@ class Pump:
 
     def _send(self, chunk: memoryview) -> int:
         try:
-            sent = self._sink.send(chunk)
+            sent = self._sink.send(chunk) if "hole" not in self._stops else 0
         except (BlockingIOError, InterruptedError):
             return 0
         self.carried_bytes += sent
         return sent
 
     def _finish(self) -> None:
-        """Pass the source's end on, once everything before it has gone."""
-        waits = self._kept or self._pending or "held" in self._stops or self.is_finished
-        if not self._source_ended or waits or (self.shaper is not None and not self.shaper.is_empty()):
+        """Pass the end on, once everything before it has gone."""
+        if self.is_finished or not (self._source_ended or self._throws_away):
+            return
+        if self._kept or self._pending or self._stops & {"held", "hole"}:
+            return
+        if self.shaper is not None and not self._is_end_marked:
+            self._is_end_marked = True
+            self.shaper.put(b"")
+        if self.shaper is not None and not self.shaper.is_empty():
             return
         self.is_finished = True
         self._sink.shutdown(socket.SHUT_WR)
         self._finished()
+
+    # -- faults ------------------------------------------------------------------------------------------------------
+
+    def shape(self, shape: Shape, dice: random.Random) -> None:
+        """Shape this direction from now on; a shape of nothing lets all go on at once that is on its way."""
+        if self.shaper is not None and shape:
+            self.shaper.reshape(shape)
+        elif shape:
+            self.shaper = Shaping(
+                self._loop, shape, dice=dice, write=self._write_shaped, moved=self._shaped_moved,
+                limit_bytes=self.source.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
+            )  # fmt: skip
+        elif self.shaper is not None:
+            shaper, self.shaper = self.shaper, None
+            shaper.close(flush=True)
+            self._shaped_moved()
+
+    def _write_shaped(self, data: bytes) -> None:
+        try:
+            self._write(memoryview(data))
+        except OSError:
+            self._sink_broke()
+
+    def _shaped_moved(self) -> None:
+        if not self._is_running:
+            return
+        if self._when_shaped is not None and (self.shaper is None or self.shaper.is_empty()):
+            call, self._when_shaped = self._when_shaped, None
+            call()
+            return
+        if self.shaper is None or self.shaper.room():
+            self.go("shaped")
+        try:
+            self._finish()
+        except OSError:
+            self._sink_broke()
+
+    def reset_later(self, call: Callable[[], None]) -> bool:
+        """Call when all that is on its way is there: the reset of a delayed source travels as its bytes do.
+
+        Returns false when nothing is shaped: then a reset is passed on at once.
+        """
+        if self.shaper is None or not self._is_running:
+            return False
+        self.stop("reset")
+        self._when_shaped = call
+        self.shaper.put(b"")
+        return True
+
+    def half_close(self) -> bool:
+        """Send a FIN to the sink though the source sent none; what it says from now on is read and thrown away.
+
+        Returns false when a FIN was sent already.
+        """
+        if self.is_finished or self._source_ended or self._throws_away:
+            return False
+        self._unweighed.clear()
+        try:
+            self._release_to(self.read_bytes)
+            self._throws_away = True
+            self._finish()
+        except OSError:
+            self._sink_broke()
+        return True
+
+    def _throw_away(self, size: int) -> None:
+        self.read_bytes += size
+        if not size:
+            self._source_ended = True
+            self._look_again()
+            self._finish()
+            if self.is_finished:
+                self._finished()
+
+    def cut_after(self, left_bytes: int | None, then: Callable[[], None] = lambda: None) -> None:
+        """Reset the connection when so many bytes more have arrived at the sink, not one more; None: do not."""
+        self._left_bytes, self._when_cut = left_bytes, then
+
+    def _cut_when_delivered(self) -> None:
+        self.stop("held")
+        if not self._is_running:
+            return
+        is_on_its_way = bool(self._kept) or (self.shaper is not None and not self.shaper.is_empty())
+        if is_on_its_way or undelivered_bytes(self._sink):
+            self._loop.call_later(UNDELIVERED_LOOK_S, self._cut_when_delivered)
+            return
+        self._listener.cut()
+        self._when_cut()

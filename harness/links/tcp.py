@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from harness.links.pump import Pump
 from harness.links.reading import Conversation, Said, Way
-from harness.links.triggers import Triggers
+from harness.links.triggers import Triggers, hold_back
 
 End = Literal["dialer", "target", "link"]
 """Who did it: an end of the connection, or the link on our own orders."""
@@ -27,6 +27,10 @@ def close_with_reset(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):  # it may be reset already
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
     sock.close()
+
+
+def _way_from(end: End) -> Way:
+    return "to-target" if end == "dialer" else "to-dialer"
 
 
 class ResetWatch:
@@ -103,7 +107,9 @@ class Connection:
             source_broke=lambda: self.reset("target"), sink_broke=lambda: self.reset("dialer"),
         )  # fmt: skip
         self._first: End | None = None
-        self.is_over = False
+        self.waiting_reset: End | None = None
+        """Who reset it, while a hole keeps that from the other end."""
+        self.is_over = self._is_resetting = False
         self._is_running = False
         self._watch(dialer, "dialer", "to-target")
 
@@ -146,33 +152,49 @@ class Connection:
 
     def close_hole(self, way: Way) -> None:
         """Let go on what waits."""
-        if not self.is_over:
-            self._watch(self.pump(way).source, "dialer" if way == "to-target" else "target", way)
-            self.pump(way).go("hole")
+        if self.is_over:
+            return
+        first = self.waiting_reset
+        if first is not None and not self._owner.is_hole(_way_from(first)):
+            self.reset(first)
+            return
+        self._watch(self.pump(way).source, "dialer" if way == "to-target" else "target", way)
+        self.pump(way).go("hole")
 
     def reset(self, first: End) -> None:
         """End it with RST at both sides, because ``first`` did; a trigger may hold that back, too."""
-        if self.is_over:
+        if self.is_over or (first != "link" and self._is_resetting):
+            return
+        if first != "link" and self._owner.is_hole(_way_from(first)):
+            self.waiting_reset = first
+            for pump in (self.to_target, self.to_dialer):
+                pump.stop("reset")
             return
         if first != "link" and self._owner.triggers and self._is_running:
-            way: Way = "to-target" if first == "dialer" else "to-dialer"
+            way = _way_from(first)
             at = self.pump(way).read_bytes
             said = Said(way, "end", "reset", at, at)
-            trigger = self._owner.triggers.taking(said)
-            if trigger is not None:
+            taken = self._owner.triggers.taking(said)
+            held = hold_back(taken, lambda _drop: self._really_reset(first))
+            for trigger in taken:
                 trigger.fire(self.number, said)
-                if trigger.hold or trigger.act == "hang":
-                    self._resets.drop(self.dialer)
-                    self._resets.drop(self.target)
-                    self.to_target.halt()
-                    self.to_dialer.halt()
-                    trigger.held.append(lambda _drop: self._really_reset(first))
-                    return
-        if first == "dialer":
-            self.to_target.drain()
-        elif first == "target":
-            self.to_dialer.drain()
-        self._really_reset(first)
+            if held:
+                self._resets.drop(self.dialer)
+                self._resets.drop(self.target)
+                self.to_target.halt()
+                self.to_dialer.halt()
+                return
+        if first != "link":
+            pump = self.pump(_way_from(first))
+            pump.drain()
+            self._is_resetting = pump.reset_later(lambda: self._really_reset(first))
+        if not self._is_resetting or first == "link":
+            self._really_reset(first)
+
+    def half_close(self, towards: Literal["target", "dialer"]) -> bool:
+        """Send a FIN to one end though the other did not; false when it has had one."""
+        self._first = self._first or "link"
+        return self.pump("to-target" if towards == "target" else "to-dialer").half_close()
 
     def _really_reset(self, first: End) -> None:
         if self.is_over:
@@ -198,7 +220,7 @@ class Connection:
 
     def _half_done(self, end: End) -> None:
         self._first = self._first or end
-        if self.to_target.is_finished and self.to_dialer.is_finished:
+        if self.to_target.is_done and self.to_dialer.is_done and not self.is_over:
             self._let_go()
             self.dialer.close()
             self.target.close()

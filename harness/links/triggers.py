@@ -7,7 +7,7 @@ than `KEPT_BYTES`), so that a message can be stopped before its first byte went 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,19 +33,32 @@ class Trigger:
     """Whether the connection's direction stands still, from there on, until ``let_go``."""
     act: Act
     fired: asyncio.Future[dict[str, Any]]
+    label: str = ""
+    """Another name to disarm it by, for who keeps no numbers; empty: none."""
     seen: int = 0
     """How many such moments came."""
+    taken: int = 0
+    """How many of them are its own; it may have to wait for one that was armed before it."""
     acted: int = 0
     """How many of them it acted on."""
+    is_armed: bool = True
     held: list[Callable[[bool], None]] = field(default_factory=list)
     """How to let go what it holds; told whether to drop it."""
 
     def takes(self, said: Said) -> bool:
         """Count what was said; tell whether this is the moment."""
-        if not self.moment.fits(said.kind, said.name) or (self.act != "hang" and self.acted):
+        if not self.moment.fits(said.kind, said.name):
             return False
         self.seen += 1
-        return self.seen >= self.moment.nth
+        if self.seen < self.moment.nth or (self.act != "hang" and self.taken):
+            return False
+        self.taken += 1
+        return True
+
+    @property
+    def holds(self) -> bool:
+        """Whether it keeps back what it fired at."""
+        return self.act == "hang" or (self.act == "tell" and self.hold)
 
     def fire(self, conn: int, said: Said) -> None:
         """Tell who waits for it."""
@@ -77,23 +90,41 @@ class Triggers:
         """Arm it."""
         self._armed[trigger.number] = trigger
 
-    def remove(self, number: int) -> Trigger | None:
-        """Disarm it, and let go what it holds."""
-        trigger = self._armed.pop(number, None)
+    def remove(self, number: int | str) -> Trigger | None:
+        """Disarm it, by its number or its label, and let go what it holds."""
+        trigger = self.get(number)
         if trigger is not None:
+            del self._armed[trigger.number]
+            trigger.is_armed = False
             trigger.let_go(drop=False)
             if not trigger.fired.done():
                 trigger.fired.cancel()
         return trigger
 
-    def get(self, number: int) -> Trigger | None:
-        """Return an armed trigger."""
-        return self._armed.get(number)
+    def get(self, number: int | str) -> Trigger | None:
+        """Return an armed trigger, by its number or its label."""
+        return next((t for t in self._armed.values() if number in {t.number, t.label}), None)
 
-    def taking(self, said: Said) -> Trigger | None:
-        """Return the first trigger whose moment this is; every one counts it."""
-        return next(iter([t for t in self._armed.values() if t.takes(said)]), None)
+    def taking(self, said: Said) -> list[Trigger]:
+        """Return the triggers whose moment this is, in their order: before the message, then behind it; all count."""
+        return sorted([t for t in self._armed.values() if t.takes(said)], key=lambda t: not t.before)
 
     def all(self) -> Iterable[Trigger]:
         """Return all that are armed."""
         return tuple(self._armed.values())
+
+
+def hold_back(triggers: Sequence[Trigger], go: Callable[[bool], None]) -> bool:
+    """Let ``go`` be called once all of these that hold have let go (told whether one dropped); False: none holds."""
+    holding = [t for t in triggers if t.holds]
+    waiting, dropped = len(holding), False
+
+    def let_go(drop: bool) -> None:
+        nonlocal waiting, dropped
+        waiting, dropped = waiting - 1, dropped or drop
+        if not waiting:
+            go(dropped)
+
+    for trigger in holding:
+        trigger.held.append(let_go)
+    return bool(holding)
