@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from harness.links.readers.grpc import Grpc
+from harness.links.readers.http2 import PREFACE
 from harness.links.reading import ReaderOf
 
-READERS: tuple[tuple[tuple[bytes, ...], ReaderOf], ...] = ()
+READERS: tuple[tuple[tuple[bytes, ...], ReaderOf], ...] = (((PREFACE,), Grpc),)
 """First bytes -> reader; the first that fits is taken."""
