@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from random import Random
+from typing import Any
 
 import grpc
 import hpack
@@ -25,7 +26,7 @@ from harness.frames import Hop
 from harness.links.front import Front
 from harness.links.readers.grpc import BRIDGE, Grpc
 from harness.links.readers.http2 import PREFACE
-from harness.links.reading import Conversation, Unreadable
+from harness.links.reading import Conversation, Unreadable, Way
 from harness.links.tcp import ResetWatch
 from harness.reference.proto import bridge_pb2 as pb
 from harness.speech import encode
@@ -108,7 +109,7 @@ class Tap:
         return await until(probe, what=f"status {name}", within_s=2)
 
     def unary(self, method, request):
-        call = self.channel.unary_unary(f"/{BRIDGE}/{method}", lambda m: m.SerializeToString(), lambda raw: raw)
+        call: Any = self.channel.unary_unary(f"/{BRIDGE}/{method}", lambda m: m.SerializeToString(), lambda raw: raw)
         return call(request, timeout=5)
 
 
@@ -169,7 +170,7 @@ async def test_two_streams_of_audio_are_heard_apart_at_bridge_out(tap):
         return [chunk.pcm_data async for chunk in call]
 
     got = await asyncio.gather(listen("alice"), listen("bob"))
-    assert got == [chunks("alice"), chunks("bob")]
+    assert list(got) == [chunks("alice"), chunks("bob")]
     over = await tap.status("StreamAudio", 2)
     assert (over.facts["code"], over.facts["requests"], over.facts["replies"]) == ("OK", 1, len(got[0]))
     first = [(e.way, e.facts["user"]) for e in tap.said("message", "AudioChunk")]
