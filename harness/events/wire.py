@@ -32,6 +32,10 @@ class WireUnreadable(Event, frozen=True, tag="wire-unreadable"):
     reason: str
 
 
+PACKETS_OF = "packets of "
+"""The target of a fault on a phone's packets begins so: what it does is written down packet by packet."""
+
+
 class PacketHurt(Event, frozen=True, tag="packet-hurt"):
     """A fault in a phone did something to one audio packet before it was encrypted.
 

@@ -5,16 +5,21 @@ Held faults are entered with ``async with r.fault(...)``, one-shot faults (and h
 """
 
 from harness.faults.base import Fault, Landed, Scene
-from harness.faults.ears import AppCrash
+from harness.faults.ears import AppCrash, SttEndsEarly, WebhookHangs
+from harness.faults.links import Blackhole, CutAfter, Delay, HalfClose, Stall, Throttle
+from harness.faults.media import Burst, Corrupt, Drop, Duplicate, Reorder
 from harness.faults.network import Cut, NetDisconnect, NetDrop, Refuse
 from harness.faults.phone import Asleep, Flapping, ForceQuit, SecondSocket, SocketClosed, SocketDropped
 from harness.faults.process import Down, Kill, Pause, Restart, Terminate, Vanish
-from harness.faults.session import PlantSession, SessionEnded
+from harness.faults.room import Kicked, OtherEnvironment, RoomDeleted, Simulated, TokenRunsOut
+from harness.faults.session import PlantSession, SecondStream, SessionEnded
 from harness.faults.together import Together
 from harness.faults.trigger import Hang, Hold, When
 
 __all__ = [
-    "AppCrash", "Asleep", "Cut", "Down", "Fault", "Flapping", "ForceQuit", "Hang", "Hold", "Kill", "Landed",
-    "NetDisconnect", "NetDrop", "Pause", "PlantSession", "Refuse", "Restart", "Scene", "SecondSocket", "SessionEnded", "SocketClosed",
-    "SocketDropped", "Terminate", "Together", "Vanish", "When",
+    "AppCrash", "Asleep", "Blackhole", "Burst", "Corrupt", "Cut", "CutAfter", "Delay", "Down", "Drop", "Duplicate",
+    "Fault", "Flapping", "ForceQuit", "HalfClose", "Hang", "Hold", "Kicked", "Kill", "Landed", "NetDisconnect",
+    "NetDrop", "OtherEnvironment", "Pause", "PlantSession", "Refuse", "Reorder", "Restart", "RoomDeleted", "Scene",
+    "SecondSocket", "SecondStream", "SessionEnded", "Simulated", "SocketClosed", "SocketDropped", "Stall",
+    "SttEndsEarly", "Terminate", "Throttle", "Together", "TokenRunsOut", "Vanish", "When",
 ]  # fmt: skip

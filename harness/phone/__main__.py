@@ -16,9 +16,14 @@ from harness.errors import UsageError
 from harness.phone.app_behaviour import Phone, stop_task
 from harness.phone.configuration import PhoneConfiguration, read_configuration
 from harness.phone.engine import MediaEngine, OnNews
+from harness.phone.packets import read_hurt
 from harness.phone.rest_token import RoomGrant, fetch_token
+from harness.redact import know_secret
 
-VERBS = ("ready", "configure", "connect", "connect-twice", "close", "close-older", "drop", "talk", "state", "leave")
+VERBS = (
+    "ready", "configure", "connect", "connect-twice", "close", "close-older", "drop", "talk", "state",
+    "leave", "hurt", "heal", "token", "simulate",
+)  # fmt: skip
 ENGINES = {"aiortc": "harness.phone.aiortc_engine", "livekit": "harness.phone.livekit_engine"}
 
 
@@ -49,8 +54,12 @@ class PhoneProcess:
         if verb == "ready":
             await asyncio.shield(self._engine(str(request.get("engine", "aiortc"))))
             return {}
+        if verb == "hurt":
+            return self._named(name, verb).packets.hurt(read_hurt(request))
+        if verb == "heal":
+            return await self._named(name, verb).packets.heal(str(request["name"]))
         if verb not in VERBS:
-            raise UsageError(f"one of {', '.join(VERBS)}", repr(verb), "send a verb a phone knows")
+            raise UsageError(f"one of {', '.join(VERBS + OF_PACKETS)}", repr(verb), "send a verb a phone knows")
         return await self._do(self._named(name, verb), verb, request)
 
     def _named(self, name: str | None, verb: str) -> Phone:
@@ -71,6 +80,11 @@ class PhoneProcess:
                 return await phone.cloud.connect_twice(float(request["after_ms"]), float(request["both_within_s"]))
             case "close-older":
                 return await phone.cloud.close_older(int(request.get("code", 1001)))
+            case "token":
+                know_secret(str(request["token"]))
+                return {"taken": phone.room.take_token(str(request["token"]))}
+            case "simulate":
+                return {"simulated": await phone.room.simulate(str(request["kind"]))}
             case "drop":
                 return await phone.cloud.drop()
             case "talk":

@@ -18,6 +18,7 @@ from harness.phone.cloud_session import CloudSession
 from harness.phone.configuration import PhoneConfiguration
 from harness.phone.engine import EngineFactory
 from harness.phone.microphone import Microphone, Outlet
+from harness.phone.packets import PacketPath
 from harness.phone.rest_token import RoomGrant
 from harness.phone.room import Room
 from harness.speech import parse_words
@@ -39,7 +40,8 @@ class Phone:
         self.configuration, self._recorder = configuration, recorder
         self.cloud = CloudSession(configuration, recorder.emit, self._on_text, self._on_closed)
         self.room = Room(configuration, recorder.emit, make_engine, fetch_token, self._needs_room)
-        outlet = Outlet(self._way, self._to_room, self.cloud.send_audio)
+        self.packets = PacketPath(configuration, recorder.emit, self._can_send, self._to_room)
+        outlet = Outlet(self._way, self.packets.put, self.cloud.send_audio)
         self.microphone = Microphone(configuration, outlet, self._spoke)
         self.mic_on = False
         self.acked = False
@@ -148,7 +150,11 @@ class Phone:
         if engine is None or not self.room.connected:
             return fr.Flag.FALLBACK if self.configuration.fallback and self.cloud.can_send() else fr.Flag.NO_ROOM
         # Too much queued behind an outage: the packet is dropped here, as a lossy channel would.
-        return fr.Flag.NONE if engine.can_send() else fr.Flag.NO_ROOM
+        return fr.Flag.NONE if engine.can_send() or self.packets.waiting else fr.Flag.NO_ROOM
+
+    def _can_send(self) -> bool:
+        engine = self.room.engine
+        return engine is not None and self.room.connected and engine.can_send()
 
     def _to_room(self, payload: bytes, on_sent: Callable[[], None]) -> None:
         engine = self.room.engine

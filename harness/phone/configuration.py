@@ -10,9 +10,10 @@ from harness.clock import SECOND_NS
 from harness.errors import SettingsError
 from harness.redact import know_secret
 
-Defect = Literal["no-room-retry", "redial-when-replaced"]
+Defect = Literal["no-room-retry", "redial-when-replaced", "keep-old-token"]
 """``no-room-retry``: after a failed connect the phone stays without a room until the next ACK (the real app).
-``redial-when-replaced``: a phone whose place in the room another one took dials at once, and takes it back."""
+``redial-when-replaced``: a phone whose place in the room another one took dials at once, and takes it back.
+``keep-old-token``: the phone fetches one room token, and dials with it for ever."""
 
 Engine = Literal["aiortc", "livekit"]
 """The media engine: every packet ours (aiortc), or LiveKit's own SDK with its resumes."""
@@ -51,6 +52,8 @@ class PhoneConfiguration(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Redial i of the media library waits ``base * i**2`` (livekit-client: 300 ms * i**2, at most 7 s, 10 times)."""
     redial_max_s: float = 7.0
     redial_attempts: int = 10
+    seed: int = 0
+    """The run's, for what is left to chance when packets are hurt."""
     dial_timeout_s: float = 10.0
     """A dial (socket, REST token, room) that takes longer has failed."""
     defects: tuple[Defect, ...] = ()

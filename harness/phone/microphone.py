@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harness import frames as fr
 from harness.clock import MS_NS, SECOND_NS, now_ns
 from harness.phone.configuration import PhoneConfiguration
+from harness.phone.packets import Packet
 from harness.speech import FRAME_BYTES, FRAME_MS, WORD_FRAMES, encode
 
 LATE_NS = SECOND_NS
@@ -28,8 +29,8 @@ class Outlet:
 
     way: Callable[[], fr.Flag]
     """How a packet would go now: NONE into the room, FALLBACK to the cloud, MIC_OFF or NO_ROOM: discarded."""
-    to_room: Callable[[bytes, Callable[[], None]], None]
-    """Takes sequence byte + PCM, and what to call when it was sent."""
+    to_room: Callable[[Packet], None]
+    """Takes a packet: sequence byte + PCM, its frames, and what to call when it was sent."""
     to_cloud: Callable[[bytes], object]
     """Takes PCM."""
 
@@ -111,4 +112,5 @@ class Microphone:
         else:
             self.sent_packets += 1
             self._sequence = (self._sequence + 1) % 256  # never reset while the process lives, as in the real app
-            self._outlet.to_room(bytes((self._sequence,)) + pcm, lambda: self._record(done, fr.Flag.SENT))
+            payload, first_index = bytes((self._sequence,)) + pcm, first + touched.start
+            self._outlet.to_room(Packet(payload, first_index, len(touched), lambda: self._record(done, fr.Flag.SENT)))

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 def settings_of(rig: Rig, behaviour: dict[str, Any]) -> PhoneSettings:
     """Return how a phone of this rig behaves: as the command line says, but for what the story says."""
-    return PhoneSettings(**({"engine": rig.options.engine} | behaviour), defects=rig.system.defects_of("phone"))
+    told = {"engine": rig.options.engine} | behaviour
+    return PhoneSettings(**told, defects=rig.system.defects_of("phone"), seed=rig.options.seed)
 
 
 async def listen(rig: Rig, person: Person) -> None:

@@ -34,6 +34,8 @@ class PhoneSettings:
     """WS-binary fallback while there is no room; off, because it masks bridge faults."""
     engine: Engine = "aiortc"
     defects: tuple[str, ...] = ()
+    seed: int = 0
+    """The run's, for what is left to chance."""
 
 
 @dataclass
@@ -67,6 +69,11 @@ class Person:
         """The phone's process id."""
         assert self.puppet is not None
         return self.puppet.pid
+
+    @property
+    def engine(self) -> str:
+        """The phone's media engine."""
+        return self.settings.engine
 
     @property
     def flow(self) -> Flow:

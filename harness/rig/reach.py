@@ -62,7 +62,7 @@ class Reach:
             "livekit_url": self.livekit_url, "media_host": self.media_host, "speaker": person.speaker,
             "epoch_ns": self.epoch_ns, "packet_ms": person.settings.packet_ms, "fallback": person.settings.fallback,
             "engine": person.settings.engine, "start_app": self.app if person.starts_app else None,
-            "defects": list(person.settings.defects), **self.timers,
+            "defects": list(person.settings.defects), "seed": person.settings.seed, **self.timers,
         }  # fmt: skip
 
     def write(self, scratch: Path) -> None:

@@ -24,10 +24,10 @@ class Desk:
         configuration = configured(packet_ms=packet_ms, epoch_ns=self.epoch_ns)
         self.mic = Microphone(configuration, outlet, self._record, clock=lambda: now_ns() + self.ahead_ns)
 
-    def _to_room(self, payload, on_sent):
+    def _to_room(self, packet):
         self.order.append("handed")
-        self.packets.append(payload)
-        on_sent()
+        self.packets.append(packet.payload)
+        packet.on_sent()
 
     def _record(self, index, flags):
         self.order.append("sent" if flags & fr.Flag.SENT else "recorded")
