@@ -1,10 +1,11 @@
-"""The harness's own questions to a bridge: GetStatus, HealthCheck, and the JoinRoom that plants a session.
+"""The harness's own questions to a bridge: GetStatus, HealthCheck, a JoinRoom that plants a session, a second stream.
 
 They go to the bridge's real address, beside the links, so that no fault of ours can lie to us.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,6 +96,54 @@ async def _change(address: str, method: str, request: Any, within_s: float) -> A
     if not reply.success:
         raise BridgeRefused(f"the bridge refused {method}: {reply.error}")
     return reply
+
+
+class ForeignStream:
+    """A StreamAudio of ours on somebody's session, held open and read; what it hears is counted and forgotten."""
+
+    def __init__(self, address: str, user: str) -> None:
+        """Prepare; ``open`` dials."""
+        self._address, self._user = address, user
+        self._told = asyncio.Event()
+        self.chunks = 0
+        """Chunks with audio that came."""
+        self.status = ""
+        """How it ended by itself; empty while it is open."""
+
+    async def open(self, *, within_s: float) -> None:
+        """Open it as a cloud would, and wait until it has brought audio or has ended.
+
+        Raises:
+            TimeoutError: it did neither.
+        """
+        self._channel = grpc.aio.insecure_channel(self._address, options=OPTIONS)
+        method: Any = self._channel.stream_stream(
+            f"/{SERVICE}/StreamAudio",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=bridge_pb2.AudioChunk.FromString,
+        )
+        self._call = method()
+        self._reading = asyncio.create_task(self._read(), name=f"foreign stream of {self._user}")
+        async with asyncio.timeout(within_s):
+            await self._told.wait()
+
+    async def _read(self) -> None:
+        try:
+            await self._call.write(bridge_pb2.AudioChunk(user_id=self._user, sample_rate=16_000, channels=1))
+            while (chunk := await self._call.read()) is not grpc.aio.EOF:
+                if chunk.pcm_data:
+                    self.chunks += 1
+                    self._told.set()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            pass  # the status below tells the same
+        self.status = (await self._call.code()).name
+        self._told.set()
+
+    async def close(self) -> None:
+        """Break it off, as somebody who goes away; may be called when it never opened."""
+        self._reading.cancel()
+        await asyncio.wait([self._reading])
+        await self._channel.close()
 
 
 _REPLIES: dict[str, Any] = {

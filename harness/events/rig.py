@@ -192,6 +192,17 @@ class Gate(Event, frozen=True, tag="gate"):
     detail: str
 
 
+class ForeignStream(Event, frozen=True, tag="foreign-stream"):
+    """The harness opened a second audio stream on a live session, and it is over: what became of it."""
+
+    user: str
+    outcome: str
+    """``refused`` (by its status), or ``accepted``: it got audio, or was still open."""
+    chunks: int
+    """How many chunks with audio it got."""
+    detail: str
+
+
 class Anchor(Event, frozen=True, tag="anchor"):
     """The moment from which captions are owed again; ``moment_ns`` is when it really happened."""
 

@@ -30,6 +30,8 @@ class PhoneHandle(Protocol):
     def proc(self) -> str: ...
     @property
     def pid(self) -> int: ...
+    @property
+    def engine(self) -> str: ...
     def is_there(self) -> bool: ...
     async def ask(self, verb: str, **fields: Any) -> Any: ...
     async def kill(self) -> str: ...
@@ -85,6 +87,24 @@ class Scene(Protocol):
 
     async def end_session(self, person: str, call: str) -> str:
         """End this person's live session in the bridge by LeaveRoom or JoinRoom; return proof."""
+
+    async def open_second_stream(self, person: str) -> str:
+        """Open an audio stream on this person's live session beside its cloud's, held and read; return proof."""
+
+    async def close_second_stream(self, person: str) -> str:
+        """Break it off; return what became of it."""
+
+    async def put_out(self, person: str, who: str, by: str) -> str:
+        """Put this person's agent or phone out of the room, by remove or duplicate-identity; return proof."""
+
+    async def end_room(self, person: str) -> str:
+        """Delete this person's room with everybody in it; return proof."""
+
+    async def other_agent_comes(self, person: str) -> str:
+        """Let another environment's agent take the place of this person's, and stay; return proof."""
+
+    def phone_token(self, person: str, *, ttl_s: int) -> str:
+        """Return a token for this person's phone and room that LiveKit takes for ``ttl_s`` from now."""
 
     def person(self, name: str) -> PhoneHandle:
         """Return the phone of this person."""

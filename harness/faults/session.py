@@ -76,3 +76,35 @@ class SessionEnded:
     async def heal(self, scene: Scene) -> str:
         """Nothing to undo: the system has to cope with it."""
         raise FaultDidNotLand(f"{self} has no heal ({scene})")
+
+
+@dataclass(frozen=True)
+class SecondStream:
+    """While held, somebody else reads this person's live session by an audio stream of his own, and then goes away.
+
+    Whether the bridge lets him in is the bridge's to say: refused is an answer, too. Nothing may be missing either way.
+    """
+
+    person: str
+
+    heals = True
+
+    @property
+    def target(self) -> str:
+        return self.person
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return (self.person,)
+
+    def missing(self, scene: Scene) -> str | None:
+        """There must be a bridge that has the session."""
+        return None if scene.has("bridge") else "this system has no bridge"
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Open it; the proof is that it brings audio, or the status that refused it."""
+        return Landed(await scene.open_second_stream(self.person))
+
+    async def heal(self, scene: Scene) -> str:
+        """Break it off; the proof is what it had brought."""
+        return await scene.close_second_stream(self.person)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from harness.bridge_client import BridgeGone, BridgeRefused, join_room, leave_room, read_status
+from harness import events as ev
+from harness.bridge_client import BridgeGone, BridgeRefused, ForeignStream, join_room, leave_room, read_status
 from harness.errors import DiedUnexpectedly, FaultDidNotLand
 from harness.rig.stack import Stack
 from harness.waiting import within
 
+ANSWERS_WITHIN_S = 5.0
+"""How long a second stream may take to bring audio or to be refused: longer than the silence between utterances."""
 DIES_WITHIN_S = 2.0
 """How soon a bridge is known to be dead that broke a call by ending."""
 
@@ -56,6 +59,37 @@ async def end_session(stack: Stack, user: str, call: str) -> str:
     except BridgeRefused as error:
         raise FaultDidNotLand(str(error)) from error
     return f"LeaveRoom of {user} answered: the session is closed"
+
+
+async def open_second_stream(stack: Stack, user: str) -> str:
+    """Open an audio stream on a live session, beside its cloud's own, and hold and read it; return proof.
+
+    Raises:
+        FaultDidNotLand: it brought no audio and was not refused either.
+    """
+    host, port = stack.address("bridge", "grpc")
+    stream = stack.foreign[user] = ForeignStream(f"{host}:{port}", user)
+    try:
+        await stream.open(within_s=ANSWERS_WITHIN_S)
+    except TimeoutError:
+        await close_second_stream(stack, user)
+        raise FaultDidNotLand(
+            f"a second StreamAudio of {user} brought no audio and did not end within {ANSWERS_WITHIN_S:g} s"
+        ) from None
+    if stream.status:
+        return f"a second StreamAudio of {user} was refused: {stream.status}"
+    return f"a second StreamAudio of {user} was accepted, and audio comes by it"
+
+
+async def close_second_stream(stack: Stack, user: str) -> str:
+    """Break the second stream off, write down what became of it, and return the same in words."""
+    stream = stack.foreign.pop(user)
+    await stream.close()
+    refused = bool(stream.status) and not stream.chunks
+    outcome = f"{'refused' if refused else 'accepted'}"
+    detail = f"it ended by itself: {stream.status}" if stream.status else "broken off by the harness"
+    stack.recorder.emit(ev.ForeignStream(user=user, outcome=outcome, chunks=stream.chunks, detail=detail))
+    return f"the second stream of {user} had brought {stream.chunks} chunks; {detail}"
 
 
 async def _join(stack: Stack, user: str) -> str:

@@ -11,7 +11,8 @@ from harness.bridge_client import BridgeStatus, read_status
 from harness.errors import FaultDidNotLand, NotReached
 from harness.history import Recorder
 from harness.links import Links
-from harness.rig import foreign_calls
+from harness.redact import know_secret
+from harness.rig import foreign_calls, strangers
 from harness.rig.people import Person
 from harness.rig.stack import Stack
 from harness.runtimes import Choosy, Running
@@ -169,6 +170,49 @@ class RigScene:
             FaultDidNotLand: there was no such session, or the bridge lives and did not answer.
         """
         return await foreign_calls.end_session(self.stack, self.person(person).user_id, call)
+
+    async def open_second_stream(self, person: str) -> str:
+        """Open an audio stream on this person's live session beside its cloud's, and hold and read it; return proof.
+
+        Raises:
+            FaultDidNotLand: it brought no audio and was not refused either.
+        """
+        return await foreign_calls.open_second_stream(self.stack, self.person(person).user_id)
+
+    async def close_second_stream(self, person: str) -> str:
+        """Break it off; return what became of it."""
+        return await foreign_calls.close_second_stream(self.stack, self.person(person).user_id)
+
+    async def put_out(self, person: str, who: str, by: str) -> str:
+        """Put this person's agent or phone out of the room; return proof.
+
+        Raises:
+            FaultDidNotLand: it was not there, or LiveKit did not do it.
+        """
+        return await strangers.put_out(self.stack, self._user(person), who, by)
+
+    async def end_room(self, person: str) -> str:
+        """Delete this person's room; return proof.
+
+        Raises:
+            FaultDidNotLand: nobody was in it, or LiveKit did not do it.
+        """
+        return await strangers.end_room(self.stack, self._user(person))
+
+    async def other_agent_comes(self, person: str) -> str:
+        """Let another environment's agent take the place of this person's, and stay; return proof.
+
+        Raises:
+            FaultDidNotLand: it did not get in.
+        """
+        return await strangers.other_agent_comes(self.stack, self._user(person))
+
+    def phone_token(self, person: str, *, ttl_s: int) -> str:
+        """Return a token for this person's phone and room that LiveKit takes for ``ttl_s`` from now."""
+        user = self._user(person)
+        token = self.stack.keys.phone_token(user, self.stack.system.room_of(user), ttl_s=ttl_s)
+        know_secret(token)
+        return token
 
     def _user(self, person: str) -> str:
         """Return who this is to the bridge, also before the person comes."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from harness import events as ev
 from harness import livekit_server
 from harness.addresses import lease_loopback, lease_ports
+from harness.bridge_client import ForeignStream
 from harness.clock import now_ns, seconds_between
 from harness.control import Puppet
 from harness.errors import DiedUnexpectedly, FaultDidNotLand, HarnessError, MachineError
@@ -26,6 +27,7 @@ from harness.links import Links
 from harness.redact import know_secret
 from harness.rig import spawning
 from harness.rig.spawning import ANY_ADDRESS
+from harness.rig.strangers import Stranger, leave_all
 from harness.rooms import RoomKeys
 from harness.runtimes import Askable, Killable, Running, Stoppable
 from harness.runtimes.commands import Commands
@@ -57,6 +59,10 @@ class Stack:
     """Component that the user's own commands run, or that others do -> what holds it."""
     planted: list[str] = field(default_factory=list)
     """Users of whom a story left a session in the bridge."""
+    foreign: dict[str, ForeignStream] = field(default_factory=dict)
+    """User -> the stream of ours that reads this session beside its cloud's."""
+    strangers: list[Stranger] = field(default_factory=list)
+    """Participants of ours that are in somebody's room under another's identity."""
     recorder_epoch_ns: int = 0
     """When frame 0 was spoken."""
     janitor: Janitor | None = None
@@ -224,6 +230,7 @@ class Stack:
             steps.push_async_callback(self._exit.aclose)
             steps.push_async_callback(self.links.stop)
             steps.push_async_callback(self.ears.stop)
+            steps.push_async_callback(leave_all, self.strangers)
             for name in self.system.start_order():
                 steps.push_async_callback(self._end_started, name, errors)
         if errors:

@@ -96,3 +96,57 @@ async def test_with_the_defect_each_join_keeps_memory_and_a_descriptor(livekit):
             assert [os.fstat(leak.descriptor).st_rdev for leak in leaked] == [NULL] * kept
             for leak in leaked:
                 os.close(leak.descriptor)
+
+
+async def test_the_end_of_an_old_stream_ends_the_new_session_only_with_the_defect(livekit, monkeypatch):
+    for defects, left in ((), 1), (("cleanup-by-user-id",), 0):
+        async with talking(livekit, *defects) as cloud:
+            await cloud.join_call()
+            old = cloud.bridge.sessions.get(USER)
+            await cloud.join_call()
+            new = cloud.bridge.sessions.get(USER)
+            cloud.bridge.sessions.clean_up(old)
+            assert len(cloud.bridge.sessions) == left
+            if not left:
+
+                async def closed(new=new):
+                    return new._closed
+
+                await soon(closed)
+
+
+async def test_a_second_stream_takes_half_of_the_audio_only_with_the_defect(livekit):
+    said = [bytes([number, 0]) for number in range(20)]
+    for defects, heard in ((), said), (("shared-stream-queue",), None):
+        async with talking(livekit, *defects) as cloud:
+            await cloud.join_call()
+            first = await cloud.stream()
+            await attached(cloud)
+            second = await cloud.stream()
+            if not defects:
+                assert await second.code() == grpc.StatusCode.ALREADY_EXISTS
+            else:
+                await asyncio.sleep(0.05)  # nothing tells from outside that it is let in
+            got: dict[str, list[bytes]] = {"first": [], "second": []}
+
+            async def listen(name, stream, got=got):
+                while (chunk := await stream.read()) is not grpc.aio.EOF:
+                    got[name].append(chunk.pcm_data)
+
+            listening = [asyncio.create_task(listen("first", first))]
+            if defects:
+                listening.append(asyncio.create_task(listen("second", second)))
+            for packet in said:
+                livekit.room.says(packet)
+
+            async def all_heard(got=got):
+                return len(got["first"]) + len(got["second"]) == len(said)
+
+            await soon(all_heard)
+            assert sorted(got["first"] + got["second"]) == said
+            if heard is not None:
+                assert got["first"] == heard
+            else:
+                assert min(map(len, got.values())) >= len(said) // 4
+            await cloud.leave()
+            await asyncio.gather(*listening)

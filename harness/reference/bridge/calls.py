@@ -2,7 +2,8 @@
 
 Left out: PlayAudio and StopAudio answer UNIMPLEMENTED for a user with a session; the first chunk of StreamAudio
 publishes no `speaker` track, since nothing is ever played into the room (so GetStatus never waits for a publication);
-server reflection. A second StreamAudio on one session is refused and harms nothing.
+server reflection. A second StreamAudio on one session is refused and harms nothing; the real bridge lets it in, to read
+the same queue.
 """
 
 import asyncio
@@ -15,12 +16,14 @@ import grpc.aio
 from harness.reference.bridge import log
 from harness.reference.bridge.options import Timers
 from harness.reference.bridge.room import DialFailed
-from harness.reference.bridge.session import Session
+from harness.reference.bridge.session import RoomLost, Session
 from harness.reference.bridge.sessions import JoinRefused, Sessions
 from harness.reference.proto import BRIDGE_SERVICE, bridge_pb2
 
 SERVER_VERSION = "1.0.0"
 SAMPLE_RATE_HZ = 16_000
+LOST_ROOM = "the agent lost its room"
+"""How the status of a stream begins whose session was put out of its room, or could not get back into it."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _handlers: Any = grpc  # the factories of handlers carry no types
@@ -141,14 +144,14 @@ class BridgeCalls:
         )
 
     async def stream_audio(self, chunks: AsyncIterator[bridge_pb2.AudioChunk], context: Context) -> None:
-        """Send a session's audio until the session is closed (status OK) or the stream breaks (session dropped)."""
+        """Send a session's audio until it is closed (status OK), its room is lost, or the stream breaks (dropped)."""
         first = await anext(aiter(chunks), None)
         if first is None or not first.user_id:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "the first chunk must carry user_id")
         session = self._sessions.get(first.user_id)
         if session is None:
             await _abort(context, grpc.StatusCode.NOT_FOUND, f"session not found for user {first.user_id}")
-        if session.has_stream:
+        if session.has_stream and not self._sessions.share_streams:
             await _abort(context, grpc.StatusCode.ALREADY_EXISTS, f"user {first.user_id} has an audio stream already")
         log.line(f"StreamAudio started: userId={session.user_id}")
         session.has_stream = True
@@ -162,6 +165,10 @@ class BridgeCalls:
         except SendTimeout as late:
             self._drop(session, str(late))
             await _abort(context, grpc.StatusCode.UNKNOWN, str(late))  # waits for a cloud that may never read it
+        except RoomLost as lost:
+            log.line(f"StreamAudio error for userId={session.user_id}: {LOST_ROOM} ({lost})")
+            self._sessions.lost_room(session)
+            await _abort(context, grpc.StatusCode.UNAVAILABLE, f"{LOST_ROOM}: {lost}")
         except BaseException as broken:
             self._drop(session, "cloud is gone" if isinstance(broken, asyncio.CancelledError) else str(broken))
             raise

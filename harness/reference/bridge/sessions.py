@@ -53,6 +53,11 @@ class Sessions:
         """Give the user's session, connected or not."""
         return self._by_user.get(user_id)
 
+    @property
+    def share_streams(self) -> bool:
+        """Whether a second stream of a session is let in, to read the same queue."""
+        return self._defects.has("shared-stream-queue")
+
     async def join(self, user_id: str, room_name: str, target_identity: str, *, url: str, token: str) -> Session:
         """Enter a room for a user, in the place of any session before. Raises `DialFailed` or `JoinRefused`."""
         async with self._turn(user_id):
@@ -76,11 +81,18 @@ class Sessions:
             await session.close()
             return True
 
+    def lost_room(self, session: Session) -> None:
+        """Drop a session that lost its room for good; with the defect it stays, in the way of every join."""
+        if not self._defects.has("keep-session-when-kicked"):
+            self.clean_up(session)
+
     def clean_up(self, session: Session) -> None:
         """Drop a session whose stream broke: out of the map now, out of the room in the background."""
         if self._defects.has("keep-session-on-stream-error"):
             return
         log.line(f"Cleaning up session for {session.user_id} due to stream error")
+        if self._defects.has("cleanup-by-user-id"):  # as the real bridge: whatever session the user has by now
+            session = self._by_user.get(session.user_id, session)
         if self._by_user.get(session.user_id) is session:  # a newer session of the same user is left alone
             del self._by_user[session.user_id]
         closing = asyncio.create_task(session.close())
@@ -95,7 +107,8 @@ class Sessions:
         await asyncio.gather(*(session.close() for session in sessions), *self._closing)
 
     async def _make_room(self, old: Session) -> None:
-        if self._defects.has("refuse-existing-session"):
+        in_the_way = old.connected or self._defects.has("keep-session-when-kicked")
+        if in_the_way and self._defects.has("refuse-existing-session"):
             log.sink("Session already exists for user", "warn", user_id=old.user_id, room_name=old.room_name)
             raise JoinRefused("session already exists for this user")
         log.sink(
