@@ -73,10 +73,10 @@ __all__ = [
     "Fault", "FaultDidNotLand", "Flapping", "ForceQuit", "GuaranteeBroken", "HalfClose", "Hang", "Hold",
     "Inconclusive", "Kicked", "Kill", "Landed", "NetDisconnect", "NetDrop", "OtherEnvironment", "Pause",
     "PlantSession", "Refuse", "Reorder", "Restart", "Rig", "RoomDeleted", "SecondSocket", "SecondStream",
-    "SessionEnded", "Simulated", "SocketClosed", "SocketDropped", "Stall", "Terminate", "Throttle", "Together",
-    "TokenRunsOut", "Vanish", "WebhookHangs", "When", "alive", "always", "bounded_loss", "clean", "closed",
-    "contained", "cycles", "honest", "intact", "message", "nth", "opened", "ordered", "reply", "request", "resumes",
-    "scenario", "status", "timely", "unique",
+    "SessionEnded", "Simulated", "SocketClosed", "SocketDropped", "Stall", "SttEndsEarly", "Terminate", "Throttle",
+    "Together", "TokenRunsOut", "Vanish", "WebhookHangs", "When", "alive", "always", "bounded_loss", "clean",
+    "closed", "contained", "cycles", "honest", "intact", "message", "nth", "opened", "ordered", "reply", "request",
+    "resumes", "scenario", "status", "timely", "unique",
 ]  # fmt: skip
 
 _HOMES = {

@@ -21,5 +21,5 @@ __all__ = [
     "Fault", "Flapping", "ForceQuit", "HalfClose", "Hang", "Hold", "Kicked", "Kill", "Landed", "NetDisconnect",
     "NetDrop", "OtherEnvironment", "Pause", "PlantSession", "Refuse", "Reorder", "Restart", "RoomDeleted", "Scene",
     "SecondSocket", "SecondStream", "SessionEnded", "Simulated", "SocketClosed", "SocketDropped", "Stall",
-    "SttEndsEarly", "Terminate", "Throttle", "Together", "TokenRunsOut", "Vanish", "When",
+    "SttEndsEarly", "Terminate", "Throttle", "Together", "TokenRunsOut", "Vanish", "WebhookHangs", "When",
 ]  # fmt: skip

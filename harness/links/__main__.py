@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.control import Child, run_child
 from harness.errors import MachineError
+from harness.links import hurting
 from harness.links.front import Front
 from harness.links.tcp import ResetWatch
 from harness.links.triggers import Trigger
@@ -44,6 +45,8 @@ class Verbs:
                 raise KeyError(f"no link named {name!r}; there are {', '.join(sorted(self._fronts)) or 'none'}")
             if verb == "fired":
                 return await self._fired(front, request["number"])
+            if verb == "cut_after":
+                return await hurting.cut_after(front, request)
             do = VERBS.get(verb)
             if do is None:
                 raise ValueError(f"no verb {verb!r}; there are {', '.join(sorted(VERBS))}")
@@ -77,6 +80,7 @@ def _arm(front: Front, request: dict[str, Any]) -> int:
         Trigger(
             number, Moment.of(request["moment"]), before=bool(request["before"]), hold=bool(request["hold"]),
             act=request["act"], fired=asyncio.get_running_loop().create_future(), label=str(request.get("label", "")),
+            way=request.get("way"),
         )
     )  # fmt: skip
     return number
@@ -107,6 +111,7 @@ VERBS: dict[str, Callable[[Front, dict[str, Any]], Any]] = {
     "arm": _arm,
     "let_go": _let_go,
     "disarm": _disarm,
+    **hurting.VERBS,
 }
 """What can be asked of a link that is open, beside ``fired``, which waits."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.control import Puppet
 from harness.errors import MachineError
 from harness.links.front import Address, LinkState
+from harness.links.hurting import Part, Waited, Ways
+from harness.links.reading import Way
 from harness.links.triggers import Act
 from harness.moments import Moment
 
@@ -85,7 +87,15 @@ class Links:
     # -- moments of the protocol ---------------------------------------------------------------------------------------
 
     async def arm(
-        self, name: str, moment: Moment, *, before: bool = True, hold: bool = True, act: Act = "tell", label: str = ""
+        self,
+        name: str,
+        moment: Moment,
+        *,
+        before: bool = True,
+        hold: bool = True,
+        act: Act = "tell",
+        label: str = "",
+        way: Way | None = None,
     ) -> int:
         """Wait for a moment on a link; return the trigger's number.
 
@@ -93,7 +103,7 @@ class Links:
         that connection stands still from there on, until :meth:`let_go` or :meth:`disarm`. ``act``: "tell" (once),
         "cut" (reset the connection, once) or "hang" (hold every time). ``label``: another name for who keeps no number.
         """
-        how = {"before": before, "hold": hold, "act": act, "label": label}
+        how = {"before": before, "hold": hold, "act": act, "label": label, "way": way}
         return int(await self._ask("arm", name, moment=moment.fields(), **how))
 
     async def fired(self, name: str, number: int, *, within_s: float) -> dict[str, Any]:
@@ -113,6 +123,53 @@ class Links:
         """Wait no more, and let go what is held; return how many such moments came, and how many it acted on."""
         got = await self._ask("disarm", name, number=number)
         return (int(got["seen"]), int(got["acted"])) if got else (0, 0)
+
+    # -- faults --------------------------------------------------------------------------------------------------------
+
+    async def hole(self, name: str, way: Ways) -> int:
+        """Let nothing through in these directions, no end and no new dialer either; return how many are open."""
+        return int(await self._ask("hole", name, way=way))
+
+    async def close_hole(self, name: str, way: Ways) -> Waited:
+        """Let everything go on; return what waited for it."""
+        return Waited(**await self._ask("close_hole", name, way=way))
+
+    async def stall(self, name: str, way: Ways) -> int:
+        """Read nothing in these directions; return how many connections are open."""
+        return int(await self._ask("stall", name, way=way))
+
+    async def unstall(self, name: str, way: Ways) -> Waited:
+        """Read on; return what waited for it."""
+        return Waited(**await self._ask("unstall", name, way=way))
+
+    async def delay(self, name: str, way: Ways, delay_ms: float, jitter_ms: float, seed: str) -> int:
+        """Let bytes and ends come so much later, in order; return how many connections are open."""
+        values = {"delay_ms": delay_ms, "jitter_ms": jitter_ms}
+        return int(await self._ask("shape", name, way=way, part="delay", values=values, seed=seed))
+
+    async def throttle(self, name: str, way: Ways, bytes_per_s: float) -> int:
+        """Let no more bytes through than that, per connection and direction; return how many are open."""
+        values = {"bytes_per_s": bytes_per_s}
+        return int(await self._ask("shape", name, way=way, part="rate", values=values, seed=""))
+
+    async def unshape(self, name: str, way: Ways, part: Part) -> int:
+        """Delay or throttle no more; what is on its way goes on now. Return how many bytes have passed meanwhile."""
+        return int(await self._ask("unshape", name, way=way, part=part))
+
+    async def half_close(self, name: str, towards: Literal["target", "dialer"]) -> int:
+        """Send a FIN to one end of every connection though the other sent none; return how many got it."""
+        return int(await self._ask("half_close", name, towards=towards))
+
+    async def cut_after(self, name: str, way: Way, count_bytes: int, *, within_s: float) -> int:
+        """Reset the first connection that carries so many bytes from now on, behind the last; return its number.
+
+        Raises:
+            StartFailed: none did within ``within_s``; then none will.
+        """
+        try:
+            return int(await self._puppet.ask("cut_after", within_s=within_s, name=name, way=way, bytes=count_bytes))
+        finally:
+            await self._ask("stop_counting", name)
 
     async def state(self, name: str) -> LinkState:
         """Return counts of now."""

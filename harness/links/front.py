@@ -152,13 +152,16 @@ class Front:
         if said or (talk is not None and talk.unreadable):
             self._record.write(connection.number, said, talk.unreadable if talk is not None else "", t_ns)
 
+    def carried_bytes(self, way: Way) -> int:
+        """Return how many bytes of a direction have passed since the link was opened."""
+        gone = self._gone_bytes[0 if way == "to-target" else 1]
+        return gone + sum(connection.pump(way).carried_bytes for connection in self._live.values())
+
     def state(self) -> LinkState:
         """Count."""
-        carried = [(c.to_target.carried_bytes, c.to_dialer.carried_bytes) for c in self._live.values()]
-        to_target, to_dialer = (sum(both) for both in zip(self._gone_bytes, *carried, strict=True))
         return LinkState(
-            open=len(self._live), silent=len(self._silent), listening=bool(self._listeners),
-            accepted=self._accepted, to_target_bytes=to_target, to_dialer_bytes=to_dialer,
+            open=len(self._live), silent=len(self._silent), listening=bool(self._listeners), accepted=self._accepted,
+            to_target_bytes=self.carried_bytes("to-target"), to_dialer_bytes=self.carried_bytes("to-dialer"),
         )  # fmt: skip
 
     def _acceptable(self, listener: socket.socket) -> None:

@@ -72,6 +72,7 @@ class Pump:
         self._when_shaped: Callable[[], None] | None = None
         self._is_end_marked = self._throws_away = False
         self._left_bytes: int | None = None
+        self._when_counted: Callable[[], Callable[[], None]] | None = None
         self._when_cut: Callable[[], None] = lambda: None
         self.read_bytes = 0
         self.carried_bytes = 0
@@ -210,7 +211,7 @@ class Pump:
     def _act(self, trigger: Trigger, said: Said) -> None:
         if trigger.act == "cut":
             trigger.fire(self._listener.number, said)
-            self._listener.cut()
+            self._cut_when_delivered()
             return
         if trigger.holds:
             self.stop("held")
@@ -257,7 +258,8 @@ class Pump:
             self.shaper.put(bytes(chunk))
             if not self.shaper.room():
                 self.stop("shaped")
-        if self._left_bytes == 0:
+        if self._left_bytes == 0 and self._when_counted is not None:
+            self._when_cut = self._when_counted()
             self._cut_when_delivered()
 
     def _write(self, chunk: memoryview) -> None:
@@ -382,9 +384,13 @@ class Pump:
             if self.is_finished:
                 self._finished()
 
-    def cut_after(self, left_bytes: int | None, then: Callable[[], None] = lambda: None) -> None:
-        """Reset the connection when so many bytes more have arrived at the sink, not one more; None: do not."""
-        self._left_bytes, self._when_cut = left_bytes, then
+    def cut_after(self, left_bytes: int | None, counted: Callable[[], Callable[[], None]] | None = None) -> None:
+        """Reset the connection when so many bytes more have arrived at the sink, not one more; None: do not.
+
+        ``counted`` is called when the last of them is read, and returns what is called when it is reset.
+        """
+        if self._when_counted is None or "held" not in self._stops:  # else it is the one that is being cut
+            self._left_bytes, self._when_counted = left_bytes, counted
 
     def _cut_when_delivered(self) -> None:
         self.stop("held")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.clock import now_ns
-from harness.links.reading import Said
+from harness.links.reading import Said, Way
 from harness.moments import Moment
 
 Act = Literal["tell", "cut", "hang"]
@@ -33,6 +33,8 @@ class Trigger:
     """Whether the connection's direction stands still, from there on, until ``let_go``."""
     act: Act
     fired: asyncio.Future[dict[str, Any]]
+    way: Way | None = None
+    """The direction it must be said in; None: either."""
     label: str = ""
     """Another name to disarm it by, for who keeps no numbers; empty: none."""
     seen: int = 0
@@ -47,7 +49,7 @@ class Trigger:
 
     def takes(self, said: Said) -> bool:
         """Count what was said; tell whether this is the moment."""
-        if not self.moment.fits(said.kind, said.name):
+        if not self.moment.fits(said.kind, said.name) or self.way not in {None, said.way}:
             return False
         self.seen += 1
         if self.seen < self.moment.nth or (self.act != "hang" and self.taken):
