@@ -47,6 +47,8 @@ class Phone:
         self.acked = False
         self.acks = 0
         self._vad_owed = False
+        self._app_runs = False
+        """Whether the app that the wearer opened is known to run."""
 
     async def run(self) -> None:
         """Run for ever; cancelling it stops everything."""
@@ -101,7 +103,10 @@ class Phone:
             self._acknowledged()
         elif kind == "microphone_state_change":
             self.mic_on = bool(body.get("isMicrophoneEnabled"))
+            self._app_runs = self._app_runs or self.mic_on  # something wants to hear, also where nobody says so
             self._recorder.emit(ev.MicState(person=self.configuration.person, on=self.mic_on))
+        elif kind == "app_started":
+            self._app_runs = True
         elif kind == "display_event":
             self._displayed(body)
 
@@ -117,7 +122,8 @@ class Phone:
                 "wifi": None, "timestamp": datetime.now(UTC).isoformat(),
             }
         )  # fmt: skip
-        if self.acks == 1 and self.configuration.start_app is not None:
+        # Once, as a rule: the wearer only taps it again where a cloud died before it had started it.
+        if self.configuration.start_app is not None and not self._app_runs:
             self.cloud.send_text({"type": "start_app", "packageName": self.configuration.start_app})
         if self._vad_owed:
             self._send_vad()
