@@ -59,7 +59,7 @@ class PhoneProcess:
         if verb == "heal":
             return await self._named(name, verb).packets.heal(str(request["name"]))
         if verb not in VERBS:
-            raise UsageError(f"one of {', '.join(VERBS + OF_PACKETS)}", repr(verb), "send a verb a phone knows")
+            raise UsageError(f"one of {', '.join(VERBS)}", repr(verb), "send a verb a phone knows")
         return await self._do(self._named(name, verb), verb, request)
 
     def _named(self, name: str | None, verb: str) -> Phone:
