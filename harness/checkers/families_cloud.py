@@ -128,7 +128,7 @@ def _bridge_is_up(s: Scene) -> bool:
 
 def silent_gap(s: Scene) -> Diagnosis | None:
     """Nothing comes out of the bridge, and nobody says why."""
-    if s.silent_from not in {"bridge-out", "cloud-in"} or not s.broken(*CAPTIONS):
+    if s.silent_from not in {"bridge-out", "cloud-in"} or s.heard("bridge-out") or not s.broken(*CAPTIONS):
         return None
     if s.refused or s.log("cloud", JOIN_FAILED + "|Reconnection failed", s.struck_ns):
         return None

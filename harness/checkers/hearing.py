@@ -17,6 +17,8 @@ SILENT_BELOW = 0.1
 """A hop that heard less than this share of what was spoken counts as silent: what slips through as a path dies is no
 recovery."""
 APP_LINK = "app->cloud"
+TO_BRIDGE = "->bridge"
+"""How the link to a bridge ends; what comes back through it is heard at ``bridge-out``."""
 _UNSENT = int(Flag.NO_ROOM | Flag.MIC_OFF)
 
 
@@ -89,11 +91,18 @@ def observed(history: History, hop: str) -> bool:
     if hop == "sfu":
         return _any_frame(history, Hop.SFU) or any(e.hop == "sfu" for e in history.all(ev.EarHearing))
     if hop == "bridge-out":
-        return _any_frame(history, Hop.BRIDGE_OUT)
+        return _bridge_is_read(history)
     if hop == "cloud-in":
         asked = any("audio_chunk" in e.subscriptions for e in history.all(ev.AppSubscribed))
         return asked or _any_frame(history, Hop.CLOUD_IN)
     return True  # the phone is ours; the STT and app stand-ins listen from the start: who never came is silent
+
+
+def _bridge_is_read(history: History) -> bool:
+    """Tell whether what a bridge says was read along, and never given up."""
+    if any(e.link.endswith(TO_BRIDGE) for e in history.all(ev.WireUnreadable)):
+        return False
+    return _any_frame(history, Hop.BRIDGE_OUT) or any(e.link.endswith(TO_BRIDGE) for e in history.all(ev.WireSaid))
 
 
 def _any_frame(history: History, hop: Hop) -> bool:
