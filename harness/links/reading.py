@@ -20,6 +20,9 @@ Way = Literal["to-target", "to-dialer"]
 class Unreadable(HarnessError):
     """What passes is nothing this reader knows; the text says what was expected and what was seen."""
 
+    said: list[Said] = []  # noqa: RUF012  set by whoever raises it
+    """What was understood, of the same bytes, before that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -87,6 +90,7 @@ class Conversation:
             return self._sniff(way, data)
         except Unreadable as error:
             self.unreadable = str(error)
+            return error.said
         except Exception as error:  # noqa: BLE001  hostile bytes may break a reader; they never stop the link
             self.unreadable = f"the reader broke: {type(error).__name__}: {error}"
         return []
