@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         TokenRunsOut,
         Vanish,
         WebhookHangs,
+        WentAway,
         When,
     )
     from harness.moments import closed, message, nth, opened, reply, request, status
@@ -74,9 +75,9 @@ __all__ = [
     "Inconclusive", "Kicked", "Kill", "Landed", "NetDisconnect", "NetDrop", "OtherEnvironment", "Pause",
     "PlantSession", "Refuse", "Reorder", "Restart", "Rig", "RoomDeleted", "SecondSocket", "SecondStream",
     "SessionEnded", "Simulated", "SocketClosed", "SocketDropped", "Stall", "SttEndsEarly", "Terminate", "Throttle",
-    "Together", "TokenRunsOut", "Vanish", "WebhookHangs", "When", "alive", "always", "bounded_loss", "clean",
-    "closed", "contained", "cycles", "honest", "intact", "message", "nth", "opened", "ordered", "reply", "request",
-    "resumes", "scenario", "status", "timely", "unique",
+    "Together", "TokenRunsOut", "Vanish", "WebhookHangs", "WentAway", "When", "alive", "always", "bounded_loss",
+    "clean", "closed", "contained", "cycles", "honest", "intact", "message", "nth", "opened", "ordered", "reply",
+    "request", "resumes", "scenario", "status", "timely", "unique",
 ]  # fmt: skip
 
 _HOMES = {
@@ -138,6 +139,7 @@ _HOMES = {
         "TokenRunsOut",
         "Vanish",
         "WebhookHangs",
+        "WentAway",
         "When",
     ),
     "harness.moments": ("closed", "message", "nth", "opened", "reply", "request", "status"),

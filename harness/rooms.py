@@ -16,6 +16,8 @@ from harness.redact import mask
 LISTENER_PREFIX = "aftershock-ear:"
 """Identity of our hidden listener begins so; it is never counted among participants."""
 OK, REFUSED, NO_SUCH_ROOM = 200, (401, 403), 404
+LEEWAY_S = 60
+"""How much longer than its ``exp`` a token is taken (go-jose's DefaultLeeway)."""
 SHOWN = 200
 """Characters of an answer that are told."""
 
@@ -35,7 +37,8 @@ class RoomKeys:
         """Return a token for ``identity`` with these video grants, e.g. ``room="x", roomJoin=True``."""
         now = int(time.time())
         claims = {
-            "iss": self.key, "sub": identity, "name": identity, "nbf": now - 10, "exp": now + ttl_s, "video": grants,
+            "iss": self.key, "sub": identity, "name": identity, "nbf": now - 10 - max(0, -ttl_s), "exp": now + ttl_s,
+            "video": grants,
         }  # fmt: skip
         return jwt.encode(claims, self.secret, algorithm="HS256")
 
@@ -52,6 +55,16 @@ class RoomKeys:
             f"cloud-agent:{user}", room=room, roomJoin=True, canPublish=True, canSubscribe=True, canPublishData=True
         )
 
+    def phone_token(self, user: str, room: str, *, ttl_s: int) -> str:
+        """Return a token for the phone of ``user`` that LiveKit takes for ``ttl_s`` from now.
+
+        LiveKit takes a token for a minute more than it says (the leeway of its JWT library, go-jose), so it says less.
+        """
+        return self.token(
+            user, ttl_s=ttl_s - LEEWAY_S, room=room, roomJoin=True, canPublish=True, canSubscribe=True,
+            canPublishData=True,
+        )  # fmt: skip
+
 
 async def participants(address: str, keys: RoomKeys, room: str, *, within_s: float = 2.0) -> tuple[str, ...]:
     """Return the identities in a room by LiveKit's room API at ``host:port``, hidden ones left out; () if no room.
@@ -66,6 +79,28 @@ async def participants(address: str, keys: RoomKeys, room: str, *, within_s: flo
     body = _read(address, "ListParticipants", status, text)
     found = [p for p in body.get("participants", []) if not p.get("permission", {}).get("hidden")]
     return tuple(sorted(p["identity"] for p in found if not p["identity"].startswith(LISTENER_PREFIX)))
+
+
+async def remove_participant(address: str, keys: RoomKeys, room: str, identity: str, *, within_s: float = 2.0) -> None:
+    """Put a participant out of a room, as an administrator does (leave reason PARTICIPANT_REMOVED).
+
+    Raises:
+        RoomsUnreadable: the server did not do it: nobody of that identity is there, or no such room.
+    """
+    token = keys.token("aftershock-rig", ttl_s=60, room=room, roomAdmin=True)
+    status, text = await _asked(address, "RemoveParticipant", token, {"room": room, "identity": identity}, within_s)
+    _read(address, "RemoveParticipant", status, text)
+
+
+async def delete_room(address: str, keys: RoomKeys, room: str, *, within_s: float = 2.0) -> None:
+    """End a room: everybody in it is put out (leave reason ROOM_DELETED); who joins next makes it anew.
+
+    Raises:
+        RoomsUnreadable: the server did not do it.
+    """
+    token = keys.token("aftershock-rig", ttl_s=60, roomCreate=True)
+    status, text = await _asked(address, "DeleteRoom", token, {"room": room}, within_s)
+    _read(address, "DeleteRoom", status, text)
 
 
 async def check_keys(address: str, keys: RoomKeys, *, within_s: float = 2.0) -> None:

@@ -9,7 +9,7 @@ from harness.faults.ears import AppCrash, SttEndsEarly, WebhookHangs
 from harness.faults.links import Blackhole, CutAfter, Delay, HalfClose, Stall, Throttle
 from harness.faults.media import Burst, Corrupt, Drop, Duplicate, Reorder
 from harness.faults.network import Cut, NetDisconnect, NetDrop, Refuse
-from harness.faults.phone import Asleep, Flapping, ForceQuit, SecondSocket, SocketClosed, SocketDropped
+from harness.faults.phone import Asleep, Flapping, ForceQuit, SecondSocket, SocketClosed, SocketDropped, WentAway
 from harness.faults.process import Down, Kill, Pause, Restart, Terminate, Vanish
 from harness.faults.room import Kicked, OtherEnvironment, RoomDeleted, Simulated, TokenRunsOut
 from harness.faults.session import PlantSession, SecondStream, SessionEnded
@@ -21,5 +21,6 @@ __all__ = [
     "Fault", "Flapping", "ForceQuit", "HalfClose", "Hang", "Hold", "Kicked", "Kill", "Landed", "NetDisconnect",
     "NetDrop", "OtherEnvironment", "Pause", "PlantSession", "Refuse", "Reorder", "Restart", "RoomDeleted", "Scene",
     "SecondSocket", "SecondStream", "SessionEnded", "Simulated", "SocketClosed", "SocketDropped", "Stall",
-    "SttEndsEarly", "Terminate", "Throttle", "Together", "TokenRunsOut", "Vanish", "WebhookHangs", "When",
+    "SttEndsEarly", "Terminate", "Throttle", "Together", "TokenRunsOut", "Vanish", "WebhookHangs", "WentAway",
+    "When",
 ]  # fmt: skip

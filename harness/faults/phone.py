@@ -85,6 +85,23 @@ class SocketDropped(_PhoneFault):
 
 
 @dataclass(frozen=True)
+class WentAway(_PhoneFault):
+    """The wearer is done: the phone leaves its room and closes its socket (1001), and does not come back."""
+
+    heals = False
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Leave and close; the proof is what the phone saw."""
+        phone = _there(scene, self.person)
+        await _asked(phone, "leave")
+        return Landed(f"closed with 1001 for good: {await _ended(phone, 'close', code=1001, reason='done')}")
+
+    async def heal(self, scene: Scene) -> str:
+        """Nothing to undo: the wearer meant it."""
+        raise FaultDidNotLand(f"{self} has no heal ({scene})")
+
+
+@dataclass(frozen=True)
 class Asleep(_PhoneFault):
     """The phone sleeps while the fault is held: its process is stopped (SIGSTOP), its sockets stay up."""
 

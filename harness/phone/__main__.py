@@ -60,7 +60,10 @@ class PhoneProcess:
             return await self._named(name, verb).packets.heal(str(request["name"]))
         if verb not in VERBS:
             raise UsageError(f"one of {', '.join(VERBS)}", repr(verb), "send a verb a phone knows")
-        return await self._do(self._named(name, verb), verb, request)
+        phone = self._named(name, verb)
+        if verb in {"token", "simulate"}:
+            return await _with_room(phone, verb, request)
+        return await self._do(phone, verb, request)
 
     def _named(self, name: str | None, verb: str) -> Phone:
         if not self._phones:
@@ -80,11 +83,6 @@ class PhoneProcess:
                 return await phone.cloud.connect_twice(float(request["after_ms"]), float(request["both_within_s"]))
             case "close-older":
                 return await phone.cloud.close_older(int(request.get("code", 1001)))
-            case "token":
-                know_secret(str(request["token"]))
-                return {"taken": phone.room.take_token(str(request["token"]))}
-            case "simulate":
-                return {"simulated": await phone.room.simulate(str(request["kind"]))}
             case "drop":
                 return await phone.cloud.drop()
             case "talk":
@@ -132,6 +130,13 @@ class PhoneProcess:
             await phone.microphone.stop()
         for task in self._running:
             await stop_task(task)
+
+
+async def _with_room(phone: Phone, verb: str, request: dict[str, Any]) -> dict[str, bool]:
+    if verb == "token":
+        know_secret(str(request["token"]))
+        return {"taken": phone.room.take_token(str(request["token"]))}
+    return {"simulated": await phone.room.simulate(str(request["kind"]))}
 
 
 async def main(child: Child) -> None:

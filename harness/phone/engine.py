@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from harness.errors import HarnessError
 
@@ -62,6 +62,15 @@ class MediaEngine(Protocol):
 
     async def leave(self) -> None:
         """Leave the room; returns once that is said. No loss is reported afterwards."""
+        ...
+
+
+@runtime_checkable
+class Simulating(Protocol):
+    """What an engine has besides when its library can act as if its connection had failed."""
+
+    async def simulate(self, kind: str) -> None:
+        """Do so; ``kind`` is a name of LiveKit's SimulateScenarioKind without its prefix, e.g. ``FULL_RECONNECT``."""
         ...
 
 

@@ -121,6 +121,10 @@ class LivekitEngine:
             Lost(f"disconnected: {reason}", may_redial=False, replaced=reason == "DUPLICATE_IDENTITY"),
         )
 
+    async def simulate(self, kind: str) -> None:
+        """Let the SDK act as if its connection had failed (see :class:`harness.phone.engine.Simulating`)."""
+        await self._room.simulate_scenario(rtc.SimulateScenarioKind.Value(f"SIMULATE_{kind}"))
+
     # -- packets -----------------------------------------------------------------------------------------------------
 
     def can_send(self) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 
 from harness import events as ev
 from harness.phone.configuration import PhoneConfiguration
-from harness.phone.engine import EngineFactory, Lost, MediaEngine, Resumed, Resuming, RoomDialError
+from harness.phone.engine import EngineFactory, Lost, MediaEngine, Resumed, Resuming, RoomDialError, Simulating
 from harness.phone.rest_token import RoomGrant, TokenRefused
 from harness.waiting import pause
 
@@ -40,6 +40,7 @@ class Room:
         self._attempt = 0
         self._dialing = False
         self._resuming = False
+        self._replaced_by = ""
 
     @property
     def engine(self) -> MediaEngine | None:
@@ -58,9 +59,27 @@ class Room:
             return "resuming" if self._resuming else "connected"
         return "dialing" if self._dialing else "none"
 
+    def take_token(self, token: str) -> bool:
+        """Go on with this token instead of the one there is, as with one that the room's server refreshed.
+
+        Return whether there was one; the next that is fetched replaces it.
+        """
+        if self._grant is None:
+            return False
+        self._grant = msgspec.structs.replace(self._grant, token=token)
+        self._replaced_by = token
+        return True
+
     def renew(self) -> None:
         """Leave the old room, fetch a fresh token and connect a new one, in the background (every ACK asks for it)."""
         self._start(self._renew)
+
+    async def simulate(self, kind: str) -> bool:
+        """Let the media library act as if its connection had failed in this way; tell whether it can and did."""
+        if not self.connected or not isinstance(self._engine, Simulating):
+            return False
+        await self._engine.simulate(kind)
+        return True
 
     async def leave(self) -> None:
         """Leave the room and stop looking for one until the next :meth:`renew`."""
@@ -104,8 +123,10 @@ class Room:
         self._dialing = True
         try:
             grant = self._grant
-            if fresh or grant is None:
+            keeps = "keep-old-token" in self._configuration.defects
+            if grant is None or (fresh and not keeps):
                 self._grant = grant = await self._fetch_token()
+                self._replaced_by = ""
             engine = await self._make_engine(lambda news: self._hear(engine, news))
             url = self._configuration.livekit_url or grant.advertised_url
             self._emit(ev.RoomDialing(person=person, attempt=attempt, url=url, advertised_url=grant.advertised_url))
@@ -153,7 +174,7 @@ class Room:
     def _lost(self, engine: MediaEngine, lost: Lost) -> None:
         self._engine = None
         if self._grant is not None:
-            self._grant = msgspec.structs.replace(self._grant, token=engine.token)
+            self._grant = msgspec.structs.replace(self._grant, token=self._replaced_by or engine.token)
         self._emit(ev.RoomLost(person=self._configuration.person, reason=lost.reason))
         # Replaced: another phone of this user is in the room. No mend: the two would kick each other for ever.
         fights = lost.replaced and "redial-when-replaced" in self._configuration.defects

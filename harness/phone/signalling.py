@@ -134,6 +134,10 @@ class Signal:
         except (ConnectionClosed, TimeoutError):
             self._socket.transport.abort()
 
+    def abort(self) -> None:
+        """End the connection at once, without a word."""
+        self._socket.transport.abort()
+
     async def close(self) -> None:
         """Close the socket."""
         await self._socket.close()

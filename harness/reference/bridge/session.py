@@ -47,6 +47,10 @@ class Counts:
     """Dropped: sent by somebody who is not the target."""
 
 
+class RoomLost(Exception):
+    """The agent lost its place in the room for good; the text says how."""
+
+
 class _Standing(Enum):
     UP = "up"
     MENDING = "mending"
@@ -74,6 +78,8 @@ class Session:
         self._mute = defects.has("mute")
         self._goes_deaf = defects.has("deaf-after-gap")
         self._panics = defects.has("panic-on-late-packet")
+        self._keeps_quiet = defects.has("no-kick-notice")
+        self._lost = ""
         self._last_packet_s = math.inf  # on the monotonic clock; the first packet ends no gap
         self._room: Room | None = None
         self._ear: _Ear | None = None
@@ -108,8 +114,14 @@ class Session:
         self.connected = self._standing is not _Standing.GONE
 
     async def next_packet(self) -> bytes | None:
-        """Wait for the next PCM packet (even length, 16 kHz mono); None once the session is closed."""
+        """Wait for the next PCM packet (even length, 16 kHz mono); None once the session is closed.
+
+        Raises `RoomLost` when no packet can come any more, so that whoever reads can tell its cloud: the real bridge
+        says nothing, and waits.
+        """
         while not self._queue and not self._closed:
+            if self._lost and not self._keeps_quiet:
+                raise RoomLost(self._lost)
             self._wake.clear()
             await self._wake.wait()
         return None if self._closed else self._queue.popleft()
@@ -245,6 +257,8 @@ class Session:
         self.connected = False
         self.last_disconnect_at_ms = time.time_ns() // 1_000_000
         self.last_disconnect_reason = reason
+        self._lost = reason
+        self._wake.set()
         log.line(f"Disconnected from LiveKit room: {self.room_name} userId={self.user_id} reason={reason}")
 
     def hear_late_packet(self) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CHUNKS_PER_LINE = 100
 UNANSWERED_JOIN_S = 2.0
 """How long an ending client waits for the answer to its JoinRoom, so that it can leave what it joined."""
+LOST_ROOM = "the agent lost its room"
+"""How a bridge's status begins whose agent was put out of its room."""
 REPLACED_LIMIT = 4
 """So many replacements by somebody else within `replaced_window_s`, and the session is theirs."""
 
@@ -221,7 +223,21 @@ class BridgeClient:
             return
         self._log.error("Audio stream error", code=code.name, error=details)
         self._on_lost("Audio stream error")
+        if (details or "").startswith(LOST_ROOM) and not self._takes_the_room_back(stream):
+            return
         self._recover("Attempting to reconnect after stream error")
+
+    def _takes_the_room_back(self, stream: grpc.aio.StreamStreamCall[Any, Any]) -> bool:
+        """Tell whether to join again after the agent was put out of its room: not for ever, or two would flap."""
+        if self._ctx.defects.has("no-rejoin"):
+            self._log.warning("The bridge lost its room, waiting for it to come back")
+            self._stream, self._connected = stream, True
+            return False
+        if self._replacements.too_many():
+            self._log.warning("Put out of the room again and again: another cloud has this user, giving up")
+            self._on_lost("another cloud has this user's audio")
+            return False
+        return True
 
     def _ended(self) -> None:
         """Act on a stream that the bridge ended well: it closed the session, or gave it to somebody else."""

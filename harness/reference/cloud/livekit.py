@@ -182,6 +182,9 @@ class LiveKitManager:
         join = self._fresh_join()
         if join is None or self._client is None:
             return
+        if self._ctx.defects.has("no-rejoin"):
+            self._log.warning("Bridge is not connected, waiting for it to come back")
+            return
         if self._joining.locked() and self._ctx.defects.has("fresh-client-no-dispose"):
             self._log.debug("Connection already in progress, skipping duplicate call")
             return
