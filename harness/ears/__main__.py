@@ -130,6 +130,14 @@ class Ears:
         """Refuse new STT connections with HTTP 503 (``on``), or accept them again."""
         _needed(self.stt, "stt").refuse(on=bool(request.get("on", True)))
 
+    async def verb_stt_end_early(self, request: Request) -> int:
+        """Close new STT connections before they take audio (``on``), or stop; return how many it did that to."""
+        return _needed(self.stt, "stt").end_early(on=bool(request.get("on", True)))
+
+    async def verb_app_hang(self, request: Request) -> int:
+        """Leave the app's webhooks unanswered (``on``), or answer them; return how many it did that to."""
+        return _needed(self.app, "app").hang(on=bool(request.get("on", True)))
+
     async def verb_app_drop(self, request: Request) -> int:
         """Lose every socket of the captions app; it reconnects as the SDK does."""
         return _needed(self.app, "app").drop(abort=bool(request.get("abort", True)))

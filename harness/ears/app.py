@@ -31,6 +31,9 @@ class CaptionsApp:
         self._sessions: list[AppSession] = []
         """Oldest first; two of one session id live side by side until the newer one is acknowledged."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._answers = asyncio.Event()
+        self._answers.set()
+        self._hung = 0
 
     async def open(self, host: str, port: int) -> int:
         """Listen on ``host:port`` (0 = any) and return the port.
@@ -54,6 +57,7 @@ class CaptionsApp:
 
     async def close(self) -> None:
         """Stop listening and drop every session."""
+        self._answers.set()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -67,6 +71,18 @@ class CaptionsApp:
     def crash(self) -> int:
         """Forget every session, as a process that dies and is started anew does; return how many sockets were open."""
         return sum(session.crash() for session in self._sessions)
+
+    def hang(self, *, on: bool) -> int:
+        """Take webhooks, act on them and leave them unanswered, or answer them all.
+
+        Returns how many had to wait since it was last switched on.
+        """
+        if on:
+            self._hung = 0
+            self._answers.clear()
+        else:
+            self._answers.set()
+        return self._hung
 
     def state(self) -> dict[str, Any]:
         """Return which sessions are acknowledged and which are known."""
@@ -107,6 +123,9 @@ class CaptionsApp:
         elif kind == "stop_request":
             self._retire(session)
             self.hearing.ended(session, "the cloud stopped the app")
+        if not self._answers.is_set():
+            self._hung += 1
+            await self._answers.wait()
         return web.json_response({"status": "success"})
 
     def _start(self, session: str, user: str) -> None:

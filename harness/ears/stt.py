@@ -53,7 +53,8 @@ class SttStandIn:
         self._open: dict[int, ServerConnection] = {}
         self._dropped: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._refusing = False
+        self._refusing = self._ends_early = False
+        self._ended_early = 0
         self.total = self.port = 0
 
     async def open(self, host: str, port: int) -> int:
@@ -85,17 +86,38 @@ class SttStandIn:
         """Answer every new connection with HTTP 503, or stop doing so."""
         self._refusing = on
 
+    def end_early(self, *, on: bool) -> int:
+        """Close every new connection once it is configured, before it takes audio, or stop doing so.
+
+        Returns how many were closed in this way since it was last switched on.
+        """
+        if on:
+            self._ended_early = 0
+        self._ends_early = on
+        return self._ended_early
+
+    def closes(self, number: int, ws: ServerConnection) -> bool:
+        """Close a connection that was just configured, if that is what happens now; tell whether it is."""
+        if self._ends_early:
+            self._ended_early += 1
+            self._say_goodbye(number, ws, 0)
+        return self._ends_early
+
     def drop(self, *, abort: bool, error: int = 0) -> int:
         """End every connection and return how many: with a reset, with an error answer, or with close code 1011."""
         for number, ws in self._open.items():
-            self._dropped.add(number)
             if abort:
+                self._dropped.add(number)
                 ws.transport.abort()
             else:
-                task = asyncio.create_task(_say_goodbye(ws, error))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._say_goodbye(number, ws, error)
         return len(self._open)
+
+    def _say_goodbye(self, number: int, ws: ServerConnection, error: int) -> None:
+        self._dropped.add(number)
+        task = asyncio.create_task(_say_goodbye(ws, error))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def state(self) -> dict[str, Any]:
         """Return how many connections are open, and how many there ever were."""
@@ -153,6 +175,9 @@ class _Stream:
     async def run(self) -> None:
         """Serve until the end of audio; raises SttError or ConnectionClosed when it ends in another way."""
         _check_config(await self._next())
+        if self.owner.closes(self.number, self.ws):
+            while True:
+                await self._next()  # raises how it ended
         self.owner.recorder.emit(SttOpened(conn=self.number))
         while True:
             message = await self._next()

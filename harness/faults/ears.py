@@ -1,4 +1,4 @@
-"""Faults of what the system talks to and we stand in for: the captions app."""
+"""Faults of what the system talks to and we stand in for: speech recognition and the captions app."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.errors import FaultDidNotLand
 from harness.faults.base import Landed, Scene
 
-WEBHOOK = "cloud->app"
+WEBHOOK, STT = "cloud->app", "cloud->stt"
 
 
 @dataclass(frozen=True)
@@ -47,3 +47,65 @@ class AppCrash:
         if not (await scene.links.state(WEBHOOK)).listening:
             raise FaultDidNotLand(f"the front of {WEBHOOK} does not listen again")
         return "the captions app's webhook answers again"
+
+
+@dataclass(frozen=True)
+class WebhookHangs:
+    """The captions app takes its webhook, dials and subscribes, but leaves the webhook unanswered while held."""
+
+    heals = True
+
+    @property
+    def target(self) -> str:
+        return "app"
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return ("app", WEBHOOK)
+
+    def missing(self, scene: Scene) -> str | None:
+        """The app must be our stand-in."""
+        return scene.why_no_ear("app")
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Answer no webhook any more; that one came is proven by the heal."""
+        await scene.ask_ears("app_hang", on=True)
+        return Landed("the captions app answers no webhook")
+
+    async def heal(self, scene: Scene) -> str:
+        """Answer them; the proof is how many had to wait, which must not be none."""
+        hung = int(await scene.ask_ears("app_hang", on=False))
+        if not hung:
+            raise FaultDidNotLand("nobody called the captions app's webhook while it left calls unanswered")
+        return f"{hung} calls of the webhook were left unanswered meanwhile"
+
+
+@dataclass(frozen=True)
+class SttEndsEarly:
+    """While held, speech recognition closes each new connection (1011) once it is configured, before it takes audio."""
+
+    heals = True
+
+    @property
+    def target(self) -> str:
+        return "stt"
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return ("stt", STT)
+
+    def missing(self, scene: Scene) -> str | None:
+        """Speech recognition must be our stand-in."""
+        return scene.why_no_ear("stt")
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Close what comes from now on; that something came is proven by the heal."""
+        await scene.ask_ears("stt_end_early", on=True)
+        return Landed("speech recognition closes each new connection before it takes audio")
+
+    async def heal(self, scene: Scene) -> str:
+        """Keep connections; the proof is how many were closed, which must not be none."""
+        closed = int(await scene.ask_ears("stt_end_early", on=False))
+        if not closed:
+            raise FaultDidNotLand("nobody dialed speech recognition while it closed new connections")
+        return f"{closed} new connections were closed before they could carry audio"

@@ -260,6 +260,8 @@ async def test_an_app_that_never_connects_does_not_keep_the_phone_from_its_ack()
         w.cloud.ctx.users.add_running(USER, PACKAGE)
         phone = await w.phone()
         await phone.acknowledged()
+        assert phone.of("app_stopped") == []
+        await eventually(lambda: phone.of("app_stopped"), "app_stopped")
         assert [message["packageName"] for message in phone.of("app_stopped")] == [PACKAGE]
 
 

@@ -190,8 +190,9 @@ class AppManager:
         """Call the webhook and wait for the app's socket."""
         package_name = app.document.package_name
         began_s = self._loop.time()
-        called = await self._call_webhook(app.document, "session_request", WEBHOOK_ATTEMPTS)
-        if not (called and await self._has_connected(app)):
+        called = await self._call_webhook(app.document, "session_request", WEBHOOK_ATTEMPTS, unless=app.connected)
+        # An app that connected was reached, whatever became of the webhook's answer.
+        if not ((called or app.connected.is_set()) and await self._has_connected(app)):
             if self._apps.get(package_name) is app:
                 self._log.error("App failed to start", packageName=package_name)
                 self._remove(app)
@@ -215,7 +216,10 @@ class AppManager:
         except TimeoutError:
             return False
 
-    async def _call_webhook(self, document: StoredApp, kind: str, attempts: int) -> bool:
+    async def _call_webhook(
+        self, document: StoredApp, kind: str, attempts: int, *, unless: asyncio.Event | None = None
+    ) -> bool:
+        """Call until it is answered well, or `attempts` times; no second time `unless` is set by then."""
         body: Message = {
             "type": kind,
             "sessionId": self._session_id(document),
@@ -228,6 +232,8 @@ class AppManager:
         for attempt in range(1, attempts + 1):
             if attempt > 1:
                 await asyncio.sleep(self._ctx.timers.webhook_retry_s)
+                if unless is not None and unless.is_set():
+                    return False
             try:
                 async with self._ctx.http.post(f"{document.public_url}/webhook", json=body, timeout=limit) as reply:
                     if reply.ok:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 
 from aiohttp import web
 
@@ -65,13 +66,14 @@ class PhoneConnection:
 
     async def _ping(self) -> None:
         timers = self._ctx.timers
+        patience_s = math.inf if self._ctx.defects.has("no-pong-timeout") else timers.pong_s
         next_ping_s = self._loop.time() + timers.ping_s
         while not self.socket.closed:
-            deadline_s = self._last_pong_s + timers.pong_s
+            deadline_s = self._last_pong_s + patience_s
             await asyncio.sleep(max(0.0, min(next_ping_s, deadline_s) - self._loop.time()))
             now_s = self._loop.time()
             silent_s = now_s - self._last_pong_s
-            if silent_s >= timers.pong_s:
+            if silent_s >= patience_s:
                 line = (
                     "[UserSession:pongTimeout] Phone connection timeout - "
                     f"no pong for {round(silent_s * 1000)}ms from user {self._user_id}"

@@ -68,11 +68,14 @@ class UserSession:
                 await phone.dismiss("INTERNAL_ERROR", INTERNAL_ERROR_TEXT, INTERNAL_ERROR)
 
     async def _acknowledge(self, *, reconnection: bool) -> None:
-        """Apps or bridge status, then the subscriber, then the ACK."""
+        """Bridge status, then the subscriber, then the ACK; beside them the apps of a fresh session."""
         self._ctx.users.ensure_user(self.user_id)
         wants_livekit = self.livekit.requested
         if not reconnection:
-            await self._start_apps()
+            if self._ctx.defects.has("apps-before-ack"):
+                await self._start_apps()
+            else:  # beside the ACK: a webhook that does not answer must not keep the phone waiting
+                self._ctx.background.spawn(self._start_apps(), f"apps of {self.user_id}")
         elif self.livekit.has_client or wants_livekit:
             await self.livekit.check_after_reconnect()
         acknowledgement: Message = {"type": "connection_ack", "sessionId": self.user_id}

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
+import fcntl
 import json
+import sys
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import aiohttp
 
 from harness.reference.cloud.context import Context
-from harness.reference.cloud.outbox import Outbox
+from harness.reference.cloud.outbox import Before, Outbox
 from harness.reference.cloud.wire import Message, read_message, text_of
 
 CHUNKS_BUFFERED = 50
 """Audio kept while the stream is not ready."""
 CHUNKS_QUEUED = 500
 """Audio kept while the ready stream's socket takes none: room for the burst that follows an outage."""
+ON_THE_WAY_BYTES = 16_384
+"""Half a second of audio that the other end's kernel has not taken yet: what waits here can still be dropped."""
+LOOK_AGAIN_S = 0.02
+BYTES_PER_S = 32_000
 END_TOKEN = "<end>"  # noqa: S105 - closes an utterance; no secret
 
 
@@ -108,7 +116,10 @@ class SonioxStream:
     def feed(self, pcm: bytes) -> None:
         """Queue one chunk; it leaves as one binary frame once the stream is ready."""
         self.last_audio_s = asyncio.get_running_loop().time()
+        dropped = self._audio.dropped
         self._audio.put(pcm)
+        if self.ready and self._audio.dropped > dropped and dropped % CHUNKS_QUEUED == 0:
+            self._log.warning("STT takes no audio: the oldest is dropped", dropped=self._audio.dropped)
 
     def finalize(self) -> None:
         """Close the open utterance with what is known, as the end of speech does."""
@@ -133,7 +144,11 @@ class SonioxStream:
             try:
                 with contextlib.suppress(ConnectionError, aiohttp.ClientError):
                     await socket.send_str(json.dumps(self._configuration()))
-                return await self._listen(socket)
+                ended = await self._listen(socket)
+                if not self.ready and not self._closing and self._ctx.defects.has("stt-init-hang"):
+                    side[0].cancel()
+                    await asyncio.Event().wait()  # "ready" never comes, and nothing else is waited for
+                return ended
             finally:
                 self.ready = False
                 for task in side:
@@ -168,8 +183,25 @@ class SonioxStream:
         await asyncio.sleep(self._ctx.timers.stt_ready_s)
         self.ready = True
         self._log.debug("STT stream ready")
+        if self._ctx.defects.has("unbounded-backlog"):
+            self._audio.limit = sys.maxsize
+            await self._audio.drain_into(socket, self._at_the_speed_of_speech(socket))
+            return
         self._audio.limit = CHUNKS_QUEUED
-        await self._audio.drain_into(socket)
+        await self._audio.drain_into(socket, _taken_by(socket))
+
+    def _at_the_speed_of_speech(self, socket: aiohttp.ClientWebSocketResponse) -> Before:
+        """Make a wait that lets no audio go sooner after the one before than it took to be spoken."""
+        taken, clock = _taken_by(socket), asyncio.get_running_loop().time
+        due_s = clock()
+
+        async def wait(entry: str | bytes) -> None:
+            nonlocal due_s
+            await taken(entry)
+            await asyncio.sleep(max(0.0, due_s - clock()))
+            due_s = max(due_s, clock()) + len(entry) / BYTES_PER_S
+
+        return wait
 
     async def _keep_alive(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
@@ -196,3 +228,18 @@ class SonioxStream:
                     self._on_transcript(transcript)
         reason = "Stream closed normally" if self._closing else f"closed by STT ({socket.close_code})"
         return Ended(None, reason, socket.close_code, answered)
+
+
+def _taken_by(socket: aiohttp.ClientWebSocketResponse) -> Before:
+    """Make a wait until little is on its way to the other end: its kernel takes no more when its reader stalls."""
+    number = socket.get_extra_info("socket")
+    waiting = array.array("i", [0])
+
+    async def wait(_entry: str | bytes) -> None:
+        while number is not None and number.fileno() >= 0 and not socket.closed:
+            fcntl.ioctl(number.fileno(), termios.TIOCOUTQ, waiting)
+            if waiting[0] < ON_THE_WAY_BYTES:
+                return
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    return wait
