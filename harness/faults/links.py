@@ -173,7 +173,7 @@ class CutAfter(LinkFault):
     """The first connection that carries so many bytes, or messages, from now on is reset, right behind the last."""
 
     way: Way
-    count_bytes: int = field(default=0, kw_only=True)
+    bytes: int = field(default=0, kw_only=True)
     messages: int = field(default=0, kw_only=True)
     within_s: float = field(default=20.0, kw_only=True, repr=False)
 
@@ -181,8 +181,8 @@ class CutAfter(LinkFault):
 
     def __post_init__(self) -> None:
         """Want one of the two counts."""
-        if (self.count_bytes > 0) == (self.messages > 0):
-            raise ValueError("CutAfter: expected count_bytes or messages, from 1 on")
+        if (self.bytes > 0) == (self.messages > 0):
+            raise ValueError("CutAfter: expected bytes or messages, from 1 on")
 
     async def inject(self, scene: Scene) -> Landed:
         """Wait until it has happened.
@@ -190,9 +190,9 @@ class CutAfter(LinkFault):
         Raises:
             FaultDidNotLand: it did not within ``within_s``.
         """
-        what = f"{self.count_bytes} bytes" if self.count_bytes else f"{self.messages} messages"
+        what = f"{self.bytes} bytes" if self.bytes else f"{self.messages} messages"
         try:
-            conn = await (self._after_bytes(scene) if self.count_bytes else self._after_messages(scene))
+            conn = await (self._after_bytes(scene) if self.bytes else self._after_messages(scene))
         except StartFailed as error:
             raise FaultDidNotLand(
                 f"no connection of {self.link} carried {what} {self.way} within {self.within_s:.0f} s"
@@ -200,7 +200,7 @@ class CutAfter(LinkFault):
         return Landed(f"{self.link}: connection {conn} reset behind {what} {self.way}")
 
     async def _after_bytes(self, scene: Scene) -> int:
-        return await scene.links.cut_after(self.link, self.way, self.count_bytes, within_s=self.within_s)
+        return await scene.links.cut_after(self.link, self.way, self.bytes, within_s=self.within_s)
 
     async def _after_messages(self, scene: Scene) -> int:
         links = scene.links

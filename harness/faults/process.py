@@ -123,22 +123,41 @@ class Vanish(ComponentFault):
 
     The silent connections are no longer read and are held until the run ends. On the component's other links the
     peers see a reset. Where the cloud vanishes, its bridge keeps the session: the deterministic zombie.
+
+    Named by a link (``Vanish("phone->cloud")``): its connections go silent, both ends live; new ones are taken as ever.
     """
 
     silent: tuple[str, ...] = ("cloud->bridge",)
+    zombie: bool = True
+    """Whether the bridge must still hold the session when the cloud is back; else it must have had time to notice."""
 
     heals = True
 
     @property
     def blast(self) -> tuple[str, ...]:
-        return (self.component, *self.silent)
+        return (self.component,) if self._is_link else (self.component, *self.silent)
+
+    @property
+    def _is_link(self) -> bool:
+        return "->" in self.component
 
     def missing(self, scene: Scene) -> str | None:
-        """It must be possible to kill the component, and the silent links must exist."""
+        """It must be possible to kill the component, or there must be such a link."""
+        if self._is_link:
+            return scene.why_no_link(self.component)
         return scene.why_not(self.component, Killable)
 
     async def inject(self, scene: Scene) -> Landed:
-        """Silence the links, kill the component, reset the rest; the proof names the held connections."""
+        """Silence the links, kill the component, reset the rest; the proof names the held connections.
+
+        Raises:
+            FaultDidNotLand: named by a link that has no connection.
+        """
+        if self._is_link:
+            count = await scene.links.silence(self.component)
+            if not count:
+                raise FaultDidNotLand(f"{self.component} had no connection to silence")
+            return Landed(f"{self.component}: {count} connections gone silent")
         held = {name: await scene.links.silence(name) for name in self.silent}
         proof = await scene.take_down(self.component, lambda running: cast("Killable", running).kill("KILL"))
         for name in scene.links_of(self.component):
@@ -149,7 +168,9 @@ class Vanish(ComponentFault):
 
     async def heal(self, scene: Scene) -> str:
         """Start it again; the gate must have seen the zombie before anybody may dial it."""
-        return await _back(scene, self.component, promised=self.component == "cloud")
+        if self._is_link:
+            return f"{self.component}: what is silent stays so until the run ends"
+        return await _back(scene, self.component, promised=self.component == "cloud" and self.zombie)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import termios
 
 _UNACKED_AT = 24
 """``struct tcp_info`` (linux/tcp.h): of a listener this is how many connections nobody has accepted yet."""
-_RCV_WND_AT = 228
+_RCV_WND_AT = 232
 """The window it last told its peer; from Linux 6.2 on."""
 
 
