@@ -41,7 +41,7 @@ async def test_a_status_check_that_breaks_does_not_keep_the_phone_from_its_ack(m
 
 async def test_a_connection_that_breaks_inside_is_told_and_closed_with_1011(monkeypatch):
     async with world() as w:
-        monkeypatch.setattr(w.cloud.ctx.users, "running_apps", raises)
+        monkeypatch.setattr(w.cloud.ctx.users, "ensure_user", raises)
         phone = await w.phone()
         await eventually(lambda: phone.close_code == 1011, "close 1011")
         assert [(m["type"], m["code"]) for m in phone.received] == [("connection_error", "INTERNAL_ERROR")]
