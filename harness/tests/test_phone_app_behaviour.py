@@ -39,11 +39,20 @@ async def test_after_the_ack_it_says_hello_and_enters_a_room(cloud, tmp_path):
         assert [m["type"] for m in cloud.said] == ["glasses_connection_state", "start_app"]
         assert cloud.said[0]["modelName"] == "Simulated Glasses"
         assert cloud.said[0]["status"] == "CONNECTED"
+        await cloud.say(type="app_started", packageName="com.example.captions")
         await cloud.ack()
         await seen(lambda: len(cloud.heard("glasses_connection_state")) == 2, "the second hello")
         assert len(cloud.heard("start_app")) == 1
     seen_types = [type(e).__name__ for e in history(tmp_path).events]
     assert seen_types[:3] == ["PhoneDialing", "PhoneSocketOpen", "PhoneMessage"]
+
+
+async def test_an_app_that_nobody_says_was_started_is_asked_for_at_each_ack(cloud, tmp_path):
+    rooms = Rooms()
+    async with a_phone(tmp_path, rooms, cloud_url=cloud.url, start_app="com.example.captions") as phone:
+        await acked(phone, cloud, rooms)
+        await cloud.ack()
+        await seen(lambda: len(cloud.heard("start_app")) == 2, "the second asking")
     assert "eyJhbGciOi" not in (tmp_path / "events" / "phone-alice-1.jsonl").read_text()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 
@@ -24,6 +24,8 @@ class Context:
     users: Users
     http: aiohttp.ClientSession
     background: Background
+    owed_leaves: set[str] = field(default_factory=set)
+    """Users whose last LeaveRoom failed: the bridge may hold a session of theirs that nobody has."""
 
     @property
     def timers(self) -> Timers:

@@ -46,6 +46,7 @@ class LiveKitManager:
         self._joining = asyncio.Lock()
         self._last_rejoin_s = -float("inf")
         self._disposed = False
+        self._unguarded = ctx.defects.has("fresh-client-no-dispose") or ctx.defects.has("no-connecting-guard")
         self.requested = False
         """Whether a phone of this session asked for LiveKit."""
         detector = GapDetector(
@@ -77,7 +78,7 @@ class LiveKitManager:
 
         A failure is logged, told and tried again in the background.
         """
-        if self._joining.locked() and self._ctx.defects.has("fresh-client-no-dispose"):
+        if self._joining.locked() and self._unguarded:
             await self._start_anew()  # as the real cloud, which looks only whether the client there is connected
             return
         await self._for_the_ack(self._start(), f"bridge subscriber of {self._user_id}")
@@ -117,7 +118,7 @@ class LiveKitManager:
 
     async def _retire(self, former: BridgeClient) -> None:
         """Let go of the client before; its LeaveRoom, if it owes one, is answered before the new one joins."""
-        if self._ctx.defects.has("fresh-client-no-dispose"):
+        if self._unguarded or self._ctx.defects.has("init-twice"):
             self._former.append(former)
         elif self._ctx.defects.has("rejoin-without-leave"):
             former.forget()
@@ -128,7 +129,8 @@ class LiveKitManager:
     async def _for_the_ack(self, work: Coroutine[object, object, None], name: str) -> None:
         """Wait for work with the bridge as long as an ACK may; then it goes on by itself, and the phone is told."""
         task = self._ctx.background.spawn(work, name)
-        _, late = await asyncio.wait({task}, timeout=self._ctx.timers.ack_wait_s)
+        patient = self._ctx.defects.has("no-rpc-deadline")
+        _, late = await asyncio.wait({task}, timeout=None if patient else self._ctx.timers.ack_wait_s)
         if late:
             self._log.warning("Not waiting longer for the bridge", work=name)
             self._audio.failed("the bridge does not answer")
@@ -138,10 +140,15 @@ class LiveKitManager:
         if not self.requested:
             return
         self._log.debug("Ensuring bridge subscriber is connected")
-        if self._joining.locked():
+        if self._joining.locked() and not self._ctx.defects.has("no-connecting-guard"):
             self._log.debug("Connection already in progress, skipping duplicate call")
             return
         await self.start()
+
+    async def start_twice(self) -> None:
+        """Start a second subscriber beside the one there is: what a connection_init does with the defect."""
+        if self.requested:
+            await self._start_anew()
 
     async def check_after_reconnect(self) -> None:
         """Ask the bridge how it is and rejoin unless it is well; a failure is logged and swallowed."""

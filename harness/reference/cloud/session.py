@@ -101,7 +101,10 @@ class UserSession:
         package_name = text_of(message, "packageName")
         match text_of(message, "type"):
             case "connection_init":
-                spawn(self.initialise(reconnection=False), f"connection_init of {self.user_id}")
+                if self._ctx.defects.has("init-twice"):
+                    spawn(self._initialise_again(), f"connection_init of {self.user_id}")
+                else:  # the socket's opening began all there is to begin, and its ACK is under way or came
+                    self._log.debug("Connection initialised already")
             case "start_app":
                 spawn(self._start_app(package_name), f"start of {package_name}")
             case "stop_app":
@@ -112,6 +115,10 @@ class UserSession:
                 self.display.glasses_changed(message)
             case other:
                 self._log.debug("Message without effect", type=other)
+
+    async def _initialise_again(self) -> None:
+        await self.livekit.start_twice()
+        await self.initialise(reconnection=False)
 
     async def dispose(self) -> None:
         """End everything of this session, the bridge's part last; returns when the bridge has answered."""
