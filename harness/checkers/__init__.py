@@ -17,10 +17,21 @@ from harness.checkers.specs import (
     timely,
     unique,
 )
-from harness.checkers.verdict import Answer, Diagnosis, Evidence, Judgement, Outcome, Recovery, Slope, Story, Verdict
+from harness.checkers.verdict import (
+    Answer,
+    Diagnosis,
+    Evidence,
+    HopAccount,
+    Judgement,
+    Outcome,
+    Recovery,
+    Slope,
+    Story,
+    Verdict,
+)
 
 __all__ = [
-    "INCIDENTS", "SENTENCES", "TITLES", "Answer", "Diagnosis", "Evidence", "Judgement", "Outcome", "Recovery",
-    "Slope", "Story", "Verdict", "alive", "always", "bounded_loss", "clean", "contained", "honest", "intact", "judge",
-    "ordered", "resumes", "timely", "unique",
+    "INCIDENTS", "SENTENCES", "TITLES", "Answer", "Diagnosis", "Evidence", "HopAccount", "Judgement", "Outcome",
+    "Recovery", "Slope", "Story", "Verdict", "alive", "always", "bounded_loss", "clean", "contained", "honest",
+    "intact", "judge", "ordered", "resumes", "timely", "unique",
 ]  # fmt: skip

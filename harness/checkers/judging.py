@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness import events as ev
+from harness.checkers.accounting import accounts
 from harness.checkers.checklist import checklist_of
 from harness.checkers.cleanliness import check_clean
 from harness.checkers.containment import check_contained
@@ -72,6 +73,7 @@ def judge(history: History) -> Judgement:
         story=story,
         declared=tuple(specs),
         slopes=slopes_of(history),
+        accounts=accounts(history),
     )
 
 

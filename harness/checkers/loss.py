@@ -1,7 +1,8 @@
 """Bounded loss: milliseconds of speech that never reached the cloud, or became no final caption.
 
 A lost frame is one that the phone spoke and nobody heard whole at cloud-in or stt-in; a lost word is one of a finished
-utterance that no final names, and counts as its ten frames. A frame lost in both ways counts once.
+utterance that no final names, and counts as its ten frames. A frame lost in both ways counts once. What a fault dropped
+or damaged on purpose is no loss, and no word is owed that it touched.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from harness import events as ev
 from harness.checkers.hearing import app_ear_at_fault, deaf_in, observed
+from harness.checkers.injections import DAMAGED, injections
 from harness.checkers.timeline import (
     FINAL_AFTER_FRAMES,
     FINAL_IN_FLIGHT_NS,
@@ -101,9 +103,12 @@ def lost_in(
     times = spoken_times(history, said)
     inside = _inside(times - FRAME_NS, times, spans, straddling=straddling)
     heard = np.concatenate([_whole(history, hop, speaker) for hop in (Hop.CLOUD_IN, Hop.STT_IN)])
+    on_purpose = injections(history, speaker)
     lost_frames = said[inside][~np.isin(said[inside], heard)]
+    lost_frames = lost_frames[~np.isin(lost_frames, on_purpose.of("dropped", *DAMAGED))]
     words = _owed_words(history, said, word_spans, straddling=straddling)
     named = {w for c in history.captions("app-in", final=True, speaker=speaker) for w in c.words}
+    named |= on_purpose.unowed_words
     lost_words = words[~np.isin(words, np.fromiter(named, np.int64, len(named)))]
     lost = distinct(np.concatenate((lost_frames, _frames_of(lost_words))))
     weighed = distinct(np.concatenate((said[inside], _frames_of(words))))

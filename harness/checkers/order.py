@@ -1,14 +1,23 @@
-"""Ordered and Unique: the words of final captions at app-in, per speaker."""
+"""Ordered and Unique: the words of final captions at app-in, per speaker; and that no frame comes twice to the cloud.
+
+What a fault sent twice or late on purpose may come twice, or out of its place.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 
 from harness import events as ev
+from harness.checkers.accounting import accounts
+from harness.checkers.injections import injections
 from harness.checkers.timeline import at
 from harness.checkers.verdict import Evidence, Outcome, Params, Verdict
 from harness.history import History
 from harness.speech import word_text
+
+HEARD_ONCE: Final = ("cloud-in", "stt-in")
 
 
 def check_ordered(history: History, _params: Params) -> Verdict:
@@ -21,7 +30,7 @@ def check_ordered(history: History, _params: Params) -> Verdict:
     seen: set[tuple[int, int]] = set()
     for caption, word in _words(history):
         key = (caption.speaker, word)
-        if key in seen:
+        if key in seen or word in injections(history, caption.speaker).late_words:
             continue
         seen.add(key)
         before = highest.get(caption.speaker, -1)
@@ -33,16 +42,30 @@ def check_ordered(history: History, _params: Params) -> Verdict:
 
 
 def check_unique(history: History, _params: Params) -> Verdict:
-    """Judge Unique: no word is named twice."""
+    """Judge Unique: no word is named twice, and no frame is heard twice by the cloud or by speech recognition.
+
+    Frames count while the system was steady: a stream that is replaced may have a moment of both.
+    """
     wrong: list[Evidence] = []
     first_ns: dict[tuple[int, int], int] = {}
+    times: Counter[tuple[int, int]] = Counter()
     for caption, word in _words(history):
         key = (caption.speaker, word)
-        if key in first_ns:
+        times[key] += 1
+        if times[key] > 1 + injections(history, caption.speaker).repeats(word):
             text = f"{word_text(*key)} came again; first at {history.seconds(first_ns[key]):.3f} s"
             wrong.append(at(history, caption.t_ns, "app-in", text))
         first_ns.setdefault(key, caption.t_ns)
-    return _verdict("unique", wrong, len(first_ns), "twice", stands=True)
+    verdict = _verdict("unique", wrong, len(first_ns), "twice", stands=True)
+    twice = [a for a in accounts(history) if a.duplicates_unexplained and a.hop in HEARD_ONCE]
+    if verdict.outcome is Outcome.BROKEN or not twice:
+        return verdict
+    proof = tuple(
+        at(history, history.spoken_ns(a.twice[0]), a.hop, f"{a.duplicates_unexplained} frames came again: {a.twice}")
+        for a in twice
+    )
+    text = f"{twice[0].duplicates_unexplained} frames of {twice[0].person} came again to {twice[0].hop}"
+    return Verdict("unique", Outcome.BROKEN, text, proof, stands=True)
 
 
 def _words(history: History) -> Iterator[tuple[ev.Caption, int]]:

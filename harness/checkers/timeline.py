@@ -109,8 +109,12 @@ def observed_end_ns(history: History) -> int:
     return drained.t_ns if drained else history.end_ns
 
 
-def impacts(history: History, person: str, in_flight_ns: int = IN_FLIGHT_NS) -> list[Span]:
+def impacts(
+    history: History, person: str, in_flight_ns: int = IN_FLIGHT_NS, windows: tuple[FaultWindow, ...] | None = None
+) -> list[Span]:
     """Return the stretches from a fault until captions flow steadily again for ``person``, merged.
+
+    Of all faults, or only of those in ``windows``.
 
     Each begins ``in_flight_ns`` before its fault: what was on its way then is lost to the fault.
     A person without steady-again events of their own takes everybody's. Whom no fault may touch has no impacts.
@@ -120,7 +124,7 @@ def impacts(history: History, person: str, in_flight_ns: int = IN_FLIGHT_NS) -> 
     own = [s.moment_ns for s in history.all(ev.SteadyAgain) if s.person == person]
     again = own or [s.moment_ns for s in history.all(ev.SteadyAgain)]
     spans: list[Span] = []
-    for window in fault_windows(history):
+    for window in fault_windows(history) if windows is None else windows:
         end_ns = min((m for m in again if m > window.landed_ns), default=talk_end_ns(history))
         start_ns = window.start_ns - in_flight_ns
         if spans and start_ns <= spans[-1].end_ns:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import events as ev
+from harness.checkers.injections import LATE, injections
 from harness.checkers.resumption import first_caption_after
 from harness.checkers.timeline import (
     Span,
@@ -30,7 +31,7 @@ from harness.checkers.timeline import (
 from harness.checkers.verdict import Outcome, Params, Verdict
 from harness.clock import SECOND_NS
 from harness.history import History
-from harness.speech import word_frames
+from harness.speech import UTTERANCE_WORDS, word_frames
 
 NAME = "timely"
 FEWEST: Final = 2
@@ -100,13 +101,17 @@ def lags_in(history: History, speaker: int, span: Span) -> list[LaggedFinal]:
 
 
 def lags_of(history: History, speaker: int) -> list[LaggedFinal]:
-    """Return all finals of this speaker that named words not named before, in order."""
+    """Return all finals of this speaker that named words not named before, in order.
+
+    But for those of utterances of which a fault dropped or held back a part on purpose: they must be late.
+    """
     named: set[int] = set()
+    late = injections(history, speaker).utterances(*LATE)
     found = []
     for caption in history.captions("app-in", final=True, speaker=speaker):
         fresh = [w for w in caption.words if w not in named]
         named.update(fresh)
-        if fresh:
+        if fresh and max(fresh) // UTTERANCE_WORDS not in late:
             spoken_ns = history.spoken_ns(word_frames(max(fresh))[-1])
             found.append(LaggedFinal(caption.t_ns, (caption.t_ns - spoken_ns) / SECOND_NS, caption.text))
     return found

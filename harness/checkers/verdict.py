@@ -104,6 +104,62 @@ class Recovery:
 
 
 @dataclass(frozen=True)
+class HopAccount:
+    """The books of one hop for one person, in frames of 20 ms; ``_injected``: what faults on packets did.
+
+    ``heard`` = ``spoken`` - ``not_sent`` - ``another_way`` - ``dropped`` - ``lost_excused`` - ``lost_unexplained``
+    + ``duplicated`` + ``duplicates_excused`` + ``duplicates_unexplained``.
+    """
+
+    person: str
+    hop: str
+    spoken: int
+    heard: int
+    """Each time that a frame came, whole or damaged; at phone-out each time that one left."""
+    not_sent: int
+    """Without a room, or with the microphone off."""
+    another_way: int
+    """Over the fallback, which this hop does not see."""
+    dropped: int
+    dropped_injected: int
+    lost_excused: int
+    """Before the system was steady, in the impact of a fault on something else, or while our ear there was away."""
+    lost_unexplained: int
+    duplicated: int
+    duplicated_injected: int
+    duplicates_excused: int
+    duplicates_unexplained: int
+    reordered: int
+    """Frames that first came behind a later one, as injected."""
+    reordered_injected: int
+    reordered_unexplained: int
+    corrupted: int
+    corrupted_injected: int
+    corrupted_unexplained: int
+    lost: tuple[int, ...] = ()
+    """The first few frames whose loss is unexplained."""
+    twice: tuple[int, ...] = ()
+    """The first few frames that came again without a reason."""
+
+    @property
+    def unexplained(self) -> int:
+        """Frames with a fate that nobody can explain, and injected ones whose fate was another."""
+        return (
+            self.lost_unexplained + self.duplicates_unexplained + self.reordered_unexplained
+            + self.corrupted_unexplained
+        )  # fmt: skip
+
+    @property
+    def exact(self) -> bool:
+        """Whether what was done to packets on purpose is what this hop shows, and nothing else happened."""
+        as_injected = (
+            self.dropped == self.dropped_injected and self.duplicated == self.duplicated_injected
+            and self.reordered == self.reordered_injected and self.corrupted == self.corrupted_injected
+        )  # fmt: skip
+        return as_injected and self.unexplained == 0
+
+
+@dataclass(frozen=True)
 class Slope:
     """How fast what a part holds grows from cycle to cycle."""
 
@@ -167,6 +223,8 @@ class Judgement:
     declared: tuple[CheckSpec, ...] = field(default=())
     slopes: tuple[Slope, ...] = ()
     """Of a story of many cycles: what each part held."""
+    accounts: tuple[HopAccount, ...] = ()
+    """What became of the spoken frames, hop by hop."""
 
     def verdict(self, guarantee: str) -> Verdict | None:
         """Return the verdict on one guarantee, or None when it was not judged."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Final
 
 from harness.checkers import SENTENCES, TITLES, Diagnosis, Evidence, Judgement, Outcome, Recovery, Slope
@@ -47,6 +48,7 @@ def verdict_json(judgement: Judgement) -> str:
         "timings": dict(story.timings),
         "notes": list(story.notes),
         "slopes": [_slope(s) for s in judgement.slopes],
+        "accounts": [{**asdict(a), "unexplained": a.unexplained, "exact": a.exact} for a in judgement.accounts],
     }
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 

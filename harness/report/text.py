@@ -48,6 +48,7 @@ def markdown(judgement: Judgement) -> str:
     if clue is not None:
         parts += ["", f"First clue: {_clue(clue)}"]
     parts += _slopes(judgement)
+    parts += _accounts(judgement)
     if judgement.recovery.lines:
         parts += ["", "## Recovery", "", "```", *judgement.recovery.lines, "```"]
     parts += ["", "## Story", "", "```", *(f"{s.t_s:9.3f} s  {s.text}" for s in story.steps), "```"]
@@ -55,6 +56,27 @@ def markdown(judgement: Judgement) -> str:
         parts += ["", "## Checklist", ""]
         parts += [f"- **{a.answer}** {a.item}: {a.evidence}" for a in judgement.checklist]
     return "\n".join([*parts, *_where(judgement)]) + "\n"
+
+
+def _accounts(judgement: Judgement) -> list[str]:
+    """Return the books of each hop as a table: frames, and what was done to packets on purpose in brackets."""
+    if not judgement.accounts:
+        return []
+    lines = ["", "## Frames, hop by hop"]
+    lines += ["Of 20 ms: heard = spoken - not sent - lost + duplicated. In brackets: what a fault on packets did.", ""]
+    lines[-2] += " Excused: before steadiness, in the impact of another fault, or our own ear there was away."
+    lines += ["| person | hop | spoken | not sent | lost: dropped | excused | unexplained | duplicated | excused |"]
+    lines[-1] += " unexplained | reordered | unexplained | corrupted | unexplained | heard |"
+    lines.append("|" + "---|" * 15)
+    for a in judgement.accounts:
+        cells = [
+            a.person, a.hop, a.spoken, a.not_sent + a.another_way, f"{a.dropped} ({a.dropped_injected})",
+            a.lost_excused, a.lost_unexplained, f"{a.duplicated} ({a.duplicated_injected})", a.duplicates_excused,
+            a.duplicates_unexplained, f"{a.reordered} ({a.reordered_injected})", a.reordered_unexplained,
+            f"{a.corrupted} ({a.corrupted_injected})", a.corrupted_unexplained, a.heard,
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return lines
 
 
 def _slopes(judgement: Judgement) -> list[str]:
