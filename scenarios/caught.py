@@ -77,6 +77,11 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("bridge-sigterm-with-stream-open", ["cloud:no-reconnect-on-end"], SILENT | {"Clean"}, "stream-end-not-retried"),
     ("neighbour-unharmed[leave]", [PANIC], SILENT | {"Alive", "Contained"}, PANICKED),
     ("neighbour-unharmed[replace]", [PANIC], SILENT | {"Alive", "Contained"}, PANICKED),
+    ("cloud-vanishes-while-talking[large-window]", [REFUSE], SILENT, ZOMBIE),
+    # By the bridge's send timeout the session is gone, unless it is kept.
+    ("cloud-vanishes-while-talking[small-window]", [REFUSE], set(), None),
+    ("cloud-vanishes-while-talking[small-window]", [REFUSE, KEEP], SILENT, ZOMBIE),
+    ("second-stream-on-one-session", ["bridge:shared-stream-queue"], {"Bounded loss"}, "two-streams-split-audio"),
     ("zombies-over-time[20]", ["bridge:leak-per-join"], {"Clean"}, "bridge-session-leak"),
 ]
 """Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""

@@ -1,6 +1,46 @@
 """The audio stream between cloud and bridge: read by two, read by nobody, or left behind by a cloud that is gone."""
 
-from harness import SecondStream, always, bounded_loss, honest, resumes, scenario, timely
+from harness import SecondStream, Vanish, always, bounded_loss, honest, resumes, scenario, timely
+
+WINDOWS = {
+    "small-window": (65_536, Vanish("cloud", zombie=False)),
+    "large-window": (4_194_304, Vanish("cloud")),
+}
+"""What a cloud's gRPC library lets the bridge send ahead of its reader, in bytes, and the cloud's end.
+
+grpc-js: 64 KB, 2 s of speech, after which the bridge's send waits for 2 s and the session is given up. With 4 MB
+nothing is noticed for two minutes: a zombie.
+"""
+AWAY_S = 5
+"""Longer than a small window (2 s of speech) and the bridge's send timeout (2 s) together."""
+
+
+@scenario("cloud-vanishes-while-talking", window=WINDOWS)
+async def test_captions_come_back_after_the_cloud_vanished_in_mid_sentence(rig, window):
+    """The cloud is gone with its host while alice talks on, and is back after 5 s; its old connection stays silent.
+
+    With a small gRPC window the bridge has noticed by then, with a large one it has not. Captions are back within 6 s
+    of the phone's socket (10 s with real timers). Speech is lost from the end until then: at most the time away, the
+    cloud's restart, one dial interval and the budget.
+    """
+    window_bytes, vanish = window
+    async with rig(needs=[f"cloud.env.REFERENCE_GRPC_WINDOW_BYTES={window_bytes}"]) as r:
+        alice = await r.phone("alice")
+        await alice.starts_talking()
+        await r.steady(alice.flow)
+
+        async with r.fault(vanish):
+            await r.wait(AWAY_S, "the cloud is gone for longer than a small window and the bridge's send timeout")
+
+        await r.recovered(alice.flow, within_s=r.budget.resumes_s)
+    r.check(
+        resumes(within_s=r.budget.resumes_s), honest(),
+        bounded_loss(
+            steady_ms=0, impact_ms=(AWAY_S + r.budget.restart_s + r.budget.retry_s + r.budget.resumes_s) * 1000
+        ),
+        timely(lag_s=r.budget.lag_s), *always,
+    )  # fmt: skip
+
 
 SHARED_S = 4
 """How long somebody else tries to hear what alice says: two utterances and more."""

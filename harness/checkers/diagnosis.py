@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.checkers import families_bridge, families_cloud, families_phone, families_stt_app
+from harness.checkers import families_bridge, families_cloud, families_phone, families_streams, families_stt_app
 from harness.checkers.scene import CAPTIONS, Scene
 from harness.checkers.verdict import Diagnosis, Outcome, Verdict
 from harness.history import History
@@ -46,6 +46,7 @@ FAMILIES: tuple[Family, ...] = (
     families_bridge.zombie_first_connect,
     families_bridge.join_refused,
     families_bridge.bridge_panic,
+    families_streams.two_streams_split_audio,
     families_bridge.bridge_sigterm_hangs,
     families_cloud.old_close_disposes,
     families_cloud.orphan_ping_pong,
@@ -81,7 +82,8 @@ INCIDENTS = frozenset(
         "getstatus-missing", "join-refused-existing-session", "kicked-agent-unnoticed", "mic-state-lost-while-away",
         "old-close-disposes-live-session", "orphan-client-ping-pong", "pcm-byte-order", "phone-fails-room-rejoin",
         "sfu-down-at-join", "silent-audio-gap", "stream-end-not-retried", "stt-close-not-recreated",
-        "stt-down-at-subscribe", "stt-keepalive-false-health", "zombie-first-connect",
+        "stt-down-at-subscribe", "stt-keepalive-false-health", "two-streams-split-audio",
+        "zombie-first-connect",
     }
 )  # fmt: skip
 """Every incident that a family can name."""

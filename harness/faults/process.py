@@ -128,7 +128,7 @@ class Vanish(ComponentFault):
     """
 
     silent: tuple[str, ...] = ("cloud->bridge",)
-    zombie: bool = True
+    zombie: bool = field(default=True, repr=False)
     """Whether the bridge must still hold the session when the cloud is back; else it must have had time to notice."""
 
     heals = True

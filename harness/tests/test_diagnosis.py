@@ -280,6 +280,13 @@ def test_two_phones_that_kick_each_other_again_and_again(people, named):
     assert (incidents(draft)[0] == "concurrent-join-self-kick") is named
 
 
+@pytest.mark.parametrize(("outcome", "chunks", "named"), [("accepted", 51, True), ("refused", 0, False)])
+def test_a_second_stream_that_was_let_in_took_what_is_lacking(outcome, chunks, named):
+    draft = without_zombie(broken())
+    draft.add(at(10, ev.ForeignStream(user="alice@x", outcome=outcome, chunks=chunks, detail="broken off")))
+    assert (incidents(draft)[0] == "two-streams-split-audio") is named
+
+
 def test_every_incident_that_a_family_names_is_in_the_list_and_the_other_way_round():
     source = "".join(path.read_text() for path in (PROJECT_ROOT / "harness" / "checkers").glob("families_*.py"))
     assert set(re.findall(r'Diagnosis\(\s*"([a-z-]+)"', source)) <= INCIDENTS

@@ -12,6 +12,8 @@ from harness.reference.cloud.timers import Timers, parse_timers
 DEFAULT_BRIDGE = "livekit-bridge:9090"
 """Where the real cloud looks for its bridge when nothing is said."""
 HIGHEST_PORT = 65535
+LARGE_WINDOW_BYTES = 4 * 1024 * 1024
+"""A reader two minutes of speech behind; the real cloud's gRPC library (grpc-js) has 64 KB, two seconds of it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Settings:
     app_ws_url: str = ""
     room_template: str = "{user}"
     dashboard: str = "system.augmentos.dashboard"
+    grpc_window_bytes: int = LARGE_WINDOW_BYTES
+    """How much of a stream the bridge may send ahead of its reader."""
     timers: Timers = field(default_factory=Timers)
     defect_names: tuple[str, ...] = ()
 
@@ -92,6 +96,7 @@ def read_settings(env: Mapping[str, str], port: int | None = None, defects: tupl
         app_ws_url=env.get("APP_WS_URL") or f"ws://{address}:{bound_port}/app-ws",
         room_template=template,
         dashboard=env.get("SYSTEM_DASHBOARD_PACKAGE_NAME") or Settings.dashboard,
+        grpc_window_bytes=_window(env.get("REFERENCE_GRPC_WINDOW_BYTES", "")),
         timers=_timers(env),
         defect_names=named + defects,
     )
@@ -136,6 +141,12 @@ def _port(text: str) -> int:
     if not text.isdigit() or int(text) > HIGHEST_PORT:
         raise BadSetting(f"PORT: expected a number from 0 to {HIGHEST_PORT}, seen {text!r}")
     return int(text)
+
+
+def _window(text: str) -> int:
+    if text and not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise BadSetting(f"REFERENCE_GRPC_WINDOW_BYTES: expected a number of bytes above 0, seen {text!r}")
+    return int(text or LARGE_WINDOW_BYTES)
 
 
 def _livekit(env: Mapping[str, str]) -> LiveKitKeys | None:
