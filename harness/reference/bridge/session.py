@@ -13,6 +13,7 @@ from time import monotonic
 from harness.reference.bridge import log
 from harness.reference.bridge.options import Timers
 from harness.reference.bridge.room import FINAL_REASONS, Dial, DialFailed, Room
+from harness.reference.bridge.unpacking import Unpacking
 from harness.reference.defects import Defects
 
 QUEUE_PACKETS = 200
@@ -76,6 +77,7 @@ class Session:
         self._dial = dial
         self._timers = timers
         self._mute = defects.has("mute")
+        self._unpacking = Unpacking(defects)
         self._goes_deaf = defects.has("deaf-after-gap")
         self._panics = defects.has("panic-on-late-packet")
         self._keeps_quiet = defects.has("no-kick-notice")
@@ -176,7 +178,7 @@ class Session:
                 counts.other_sender += 1
                 return
             counts.unknown_sender += 1
-        pcm = payload[1:] if len(payload) % 2 else payload  # odd length: the phone's sequence byte comes first
+        pcm = self._unpacking.pcm_of(payload)
         now_s, before_s = monotonic(), self._last_packet_s
         self._last_packet_s = now_s
         self._mute = self._mute or (self._goes_deaf and now_s - before_s > DEAFENING_GAP_S)
