@@ -1,14 +1,17 @@
 """HTTP/1 and WebSocket are understood as they pass, however the bytes are cut."""
 
+import base64
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.links.readers.http import HttpReader
-from harness.links.reading import Conversation, Unreadable
+from harness.links.reading import Conversation, Said, Unreadable, Way
 from harness.tests.wire_bytes import ACK, KEY, SWITCHING, close, deflated, frame, talk, text, upgrade
 
-TO, FROM = "to-target", "to-dialer"
+TO: Way = "to-target"
+FROM: Way = "to-dialer"
 
 
 def post(body=b"", kind="application/json", path="/webhook"):
@@ -16,7 +19,7 @@ def post(body=b"", kind="application/json", path="/webhook"):
     return head.encode() + body
 
 
-PHONE = [
+PHONE: list[tuple[Way, bytes]] = [
     (TO, upgrade()),
     (FROM, SWITCHING),
     (FROM, text(ACK)),
@@ -45,7 +48,7 @@ PHONE_SAID = [
     (TO, "message", "VAD"),
     (FROM, "close", "1001"),
 ]
-WEB = [
+WEB: list[tuple[Way, bytes]] = [
     (TO, post(b'{"type": "session_request", "apiKey": "x"}') + b"GET /health?token=abcdef HTTP/1.1\r\nHost: a\r\n\r\n"),
     (FROM, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 Oh\r\nContent-Type: application/json\r\n"),
     (
@@ -84,8 +87,8 @@ def test_what_was_said_is_named_in_its_order(steps, said):
 def test_cuts_do_not_matter(data):
     for steps in (PHONE, WEB):
         whole, cut = HttpReader(), HttpReader()
-        expected = {TO: [], FROM: []}
-        found = {TO: [], FROM: []}
+        expected: dict[Way, list[Said]] = {TO: [], FROM: []}
+        found: dict[Way, list[Said]] = {TO: [], FROM: []}
         for way, chunk in steps:
             expected[way] += whole.feed(way, chunk)
             at = 0
@@ -99,12 +102,12 @@ def test_cuts_do_not_matter(data):
 def test_byte_by_byte_and_one_way_after_the_other_is_the_same():
     for steps in (PHONE, WEB):
         whole, cut = HttpReader(), HttpReader()
-        expected = {TO: [], FROM: []}
+        expected: dict[Way, list[Said]] = {TO: [], FROM: []}
         for way, chunk in steps:
             expected[way] += whole.feed(way, chunk)
-        for way in (TO, FROM):
+        for way, wanted in expected.items():
             stream = b"".join(chunk for w, chunk in steps if w == way)
-            assert [s for i in range(len(stream)) for s in cut.feed(way, stream[i : i + 1])] == expected[way]
+            assert [s for i in range(len(stream)) for s in cut.feed(way, stream[i : i + 1])] == wanted
             assert cut.settled(way) == len(stream)
 
 
@@ -142,7 +145,7 @@ def test_no_secret_is_in_what_is_said():
 def test_facts_are_the_few_that_count():
     reader = HttpReader()
     facts = {s.name: dict(s.facts) for way, chunk in PHONE for s in reader.feed(way, chunk)}
-    assert facts["connection_ack"] == {"livekit": True}
+    assert facts["connection_ack"] == {"session": "a", "livekit": True}
     assert facts["audio_status"] == {"status": "unavailable", "message": "no audio"}
     assert facts["1001"] == {"reason": "going away"}
 
@@ -188,7 +191,7 @@ def test_a_bomb_is_not_inflated():
 
 def test_a_refused_upgrade_goes_on_as_http():
     reader = HttpReader()
-    steps = [
+    steps: list[tuple[Way, bytes]] = [
         (TO, upgrade() + b"GET /health HTTP/1.1\r\n\r\n"),
         (FROM, b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
     ]
@@ -233,3 +236,13 @@ def test_a_conversation_finds_the_reader():
     said = conversation.feed(FROM, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n???")
     assert [s.name for s in said] == ["GET /x"]
     assert "expected an HTTP/1 reply" in conversation.unreadable
+
+
+def test_a_token_tells_whose_it_is_and_is_not_told():
+    claims = base64.urlsafe_b64encode(b'{"sub": "1", "email": "alice@x"}').decode().rstrip("=")
+    token = f"eyJhbGci.{claims}.c2lnbmF0dXJl"
+    (one,) = HttpReader().feed(TO, upgrade("/glasses-ws?token=" + token))
+    assert one.facts == {"upgrade": "websocket", "user": "alice@x"}
+    (one,) = HttpReader().feed(TO, f"GET /rtc HTTP/1.1\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    assert one.facts == {"identity": "alice@x"}
+    assert HttpReader().feed(TO, upgrade("/glasses-ws?token=eyJhbGci.!!!.x"))[0].facts == {"upgrade": "websocket"}

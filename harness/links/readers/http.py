@@ -5,11 +5,15 @@ Paths are told without their query, which carries tokens. Bodies are skipped; a 
 
 from __future__ import annotations
 
+import base64
 import re
 from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
+from harness.events.wire import Fact
 from harness.links.readers.json_names import name_message, type_of
 from harness.links.readers.livekit import is_signalling, name_signal
 from harness.links.readers.websocket import Frames, safe
@@ -24,6 +28,7 @@ _LINE_BYTES = 4_096
 _PIPELINED = 1_000
 _REQUEST = re.compile(r"([A-Z]{1,20}) (\S+) HTTP/1\.[01]")
 _REPLY = re.compile(r"HTTP/1\.[01] ([1-5]\d\d)(?: .*)?")
+_CLAIMS = re.compile(r"eyJ[A-Za-z0-9_-]{1,300}\.([A-Za-z0-9_-]{2,8000})\.")
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,12}")
 _MAY_BEGIN_REQUEST = frozenset(method[:1] for method in METHODS)
 """No WebSocket frame begins with one of these: they would need a reserved bit."""
@@ -252,9 +257,10 @@ class _Requests(_Way):
         wants = "websocket" in fields.get("upgrade", "").lower()
         asked = _Asked(f"{match[1]} {path}", match[1], path, wants)
         self._asked.append(asked)
-        said.append(
-            Said(self.way, "request", asked.name, start, self._at, facts={"upgrade": "websocket"} if wants else {})
-        )
+        facts: dict[str, Fact] = {"upgrade": "websocket"} if wants else {}
+        if whose := bearer(match[2], fields.get("authorization", "")):
+            facts["identity" if is_signalling(path) else "user"] = whose
+        said.append(Said(self.way, "request", asked.name, start, self._at, facts=facts))
         self._path = path
         self._expect_body(fields, until_end=False)
         if wants and self._state == "head":
@@ -295,6 +301,22 @@ class _Replies(_Way):
 
     def _begin_upgrade(self) -> None:
         raise AssertionError("a reply says at once whether it upgrades")
+
+
+def bearer(target: str, authorization: str) -> str:
+    """Return whom a request's token (in its query or its Authorization) names; empty when that cannot be told.
+
+    The claims of a JSON Web Token are no secret, its signature is; they are told without being checked.
+    """
+    found = _CLAIMS.search(authorization) or _CLAIMS.search(target)
+    if found is None or len(found[1]) > _LINE_BYTES:
+        return ""
+    try:
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(found[1] + "=" * (-len(found[1]) % 4)))
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        return ""
+    names = [claims.get(key) for key in ("email", "sub")] if isinstance(claims, dict) else []
+    return next((safe(name) for name in names if isinstance(name, str) and name), "")
 
 
 def _path(target: str) -> str:

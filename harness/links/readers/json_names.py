@@ -13,6 +13,8 @@ from harness.links.reading import Way
 
 _FACTS = ("status", "code", "reason", "isFinal", "streamType", "enabled", "error_code", "finished")
 """Fields that are told as they are, when they are short: states and codes, nothing anybody said, no token."""
+_WHOSE = {"userId": "user", "sessionId": "session", "packageName": "app"}
+"""Fields that tell whom it is about, and the fact they become."""
 _SAYS_WHY = ("error", "status", "unavailable", "warning")
 """A type with one of these words has a ``message`` for people, which is told too."""
 _FREQUENT = frozenset({"data_stream", "display_event", "VAD", "location_update", "head_position"})
@@ -49,6 +51,9 @@ def named(said: Mapping[str, Any]) -> Named:
     if not isinstance(kind, str) or not kind:
         return _untyped(said)
     facts = _short(said, _FACTS)
+    for key, fact in _WHOSE.items():
+        if isinstance(said.get(key), str):
+            facts[fact] = safe(said[key])
     if kind == "connection_ack":
         facts["livekit"] = bool(said.get("livekit"))
     if any(word in kind for word in _SAYS_WHY) and isinstance(said.get("message"), str):

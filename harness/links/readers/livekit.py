@@ -61,10 +61,9 @@ def _facts(name: str, body: Any) -> dict[str, Fact]:
             "room": safe(body.room.name), "server_version": safe(body.server_version),
             "others": len(body.other_participants),
         }  # fmt: skip
-    if name == "update" and len(body.participants):
-        first = body.participants[0]
-        state = _word(models.ParticipantInfo.State, first.state)
-        return {"participants": len(body.participants), "identity": safe(first.identity), "state": state}
+    if name == "update":
+        who = [f"{one.identity} {_word(models.ParticipantInfo.State, one.state)}" for one in body.participants[:10]]
+        return {"participants": len(body.participants), "who": safe(", ".join(who))}
     if name == "request_response":
         return {"reason": _word(rtc.RequestResponse.Reason, body.reason)}
     if name == "trickle":
