@@ -23,6 +23,8 @@ from harness.errors import MachineError
 from harness.settings import settings
 
 T = TypeVar("T")
+Address = tuple[str, int]
+"""Where somebody listens: an IPv4 address and a port, or the path of a unix socket and 0."""
 Protocol = Literal["tcp", "udp"]
 
 # Below 32768, where Linux by default starts to hand out ports to dialers (ip_local_port_range).
@@ -31,6 +33,31 @@ FIRST_PORT, LAST_PORT = 20_000, 31_999
 FIRST_SECOND_OCTET, LAST_SECOND_OCTET = 16, 127
 LOOPBACKS = (LAST_SECOND_OCTET - FIRST_SECOND_OCTET + 1) * 64
 """How many loopback addresses there are to lease: 64 in each second octet."""
+
+
+def is_path(address: Address) -> bool:
+    """Tell whether this is a unix socket."""
+    return "/" in address[0]
+
+
+def family_of(address: Address) -> socket.AddressFamily:
+    """Return the family of sockets that reach it."""
+    return socket.AF_UNIX if is_path(address) else socket.AF_INET
+
+
+def place(address: Address) -> str | Address:
+    """Return it as ``bind`` and ``connect`` want it."""
+    return address[0] if is_path(address) else address
+
+
+def in_words(address: Address) -> str:
+    """Return it as people write it."""
+    return address[0] if is_path(address) else f"{address[0]}:{address[1]}"
+
+
+def grpc_target(address: Address) -> str:
+    """Return it as gRPC wants it."""
+    return f"unix:{address[0]}" if is_path(address) else in_words(address)
 
 
 class Lease(Generic[T]):

@@ -12,7 +12,7 @@ import itertools
 import json
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,10 @@ async def _answer(request: dict[str, Any], handler: Handler, writer: asyncio.Str
         writer.write(json.dumps(reply).encode() + b"\n")
 
 
-def run_child(main: Callable[[Child], Awaitable[None]]) -> None:
-    """Run a child's main until its parent is gone."""
-    asyncio.run(main(Child(sys.argv)))  # type: ignore[arg-type]
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def run_child(main: Callable[[Child], Coroutine[Any, Any, None]], loop_factory: LoopFactory | None = None) -> None:
+    """Run a child's main until its parent is gone, on a loop that ``loop_factory`` makes (None: asyncio's own)."""
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(main(Child(sys.argv)))

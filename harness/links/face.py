@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.addresses import Address
 from harness.control import Puppet
 from harness.errors import MachineError
-from harness.links.front import Address, LinkState
+from harness.links.front import LinkState
 from harness.links.hurting import Part, Waited, Ways
 from harness.links.reading import Way
 from harness.links.triggers import Act
@@ -18,8 +19,8 @@ from harness.moments import Moment
 class Links:
     """All links of one run, in a process of their own (``links``), whose events are in ``events/links.jsonl``.
 
-    A link is named ``dialer->target``. Addresses are (IPv4 address, port). Asking for a link that was not opened
-    raises ControlError.
+    A link is named ``dialer->target``. Addresses are (IPv4 address, port), or (path of a unix socket, 0). Asking for a
+    link that was not opened raises ControlError.
     """
 
     def __init__(self, run: str, run_dir: Path) -> None:

@@ -9,8 +9,9 @@ import resource
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from harness.addresses import probe_port
+from harness.addresses import Address, family_of, in_words, is_path, place, probe_port
 from harness.errors import MachineError
 from harness.events import LinkClosed, LinkOpened, LinkRefused, Note
 from harness.history import Recorder
@@ -21,7 +22,6 @@ from harness.links.record import WireRecord
 from harness.links.tcp import Connection, End, ResetWatch, close_with_reset
 from harness.links.triggers import Trigger, Triggers, hold_back
 
-Address = tuple[str, int]
 BACKLOG = 4096
 ACCEPTED_AT_ONCE = 32
 """Connections accepted before the others get their turn."""
@@ -78,8 +78,8 @@ class Front:
         if self._listeners:
             return
         try:
-            for host, port in self.addresses:
-                self._listeners.append(_listener(host, port))
+            for address in self.addresses:
+                self._listeners.append(_listener(address))
         except MachineError:
             self.close()
             raise
@@ -194,21 +194,22 @@ class Front:
 
     def _dial(self, dialer: socket.socket, number: int) -> None:
         try:
-            target = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            target = socket.socket(family_of(self.target), socket.SOCK_STREAM)
         except OSError as error:
             close_with_reset(dialer)
             self.emit(LinkRefused(link=self.name, reason=f"no socket to dial with: {error.strerror}"))
             return
         for sock in (dialer, target):
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sock.family == socket.AF_INET:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(
             self._loop, self.resets, dialer, target, number=number, owner=self,
             conversation=Conversation() if self.reads else None,
         )  # fmt: skip
         self._live[number] = connection
         self._dialing.add(number)
-        code = target.connect_ex(self.target)
+        code = target.connect_ex(place(self.target))
         if code == errno.EINPROGRESS:
             self._loop.add_writer(target, self._dialed, connection)
         else:
@@ -224,8 +225,7 @@ class Front:
             self.emit(LinkOpened(link=self.name, conn=connection.number))
             self._begin(connection)
         else:
-            host, port = self.target
-            self.emit(LinkRefused(link=self.name, reason=f"target {host}:{port}: {os.strerror(code)}"))
+            self.emit(LinkRefused(link=self.name, reason=f"target {in_words(self.target)}: {os.strerror(code)}"))
             connection.reset("link")  # still among the dialing, so its end is not told as one of an open link
 
     def _begin(self, connection: Connection) -> None:
@@ -255,16 +255,29 @@ class Front:
         ))  # fmt: skip
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _listener(address: Address) -> socket.socket:
+    listener = socket.socket(family_of(address), socket.SOCK_STREAM)
     try:
-        # Our own connections of before, also silent ones, still hold this port; a listener of others is told apart.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        if is_path(address):
+            _remove_left_over(address[0])
+        else:
+            # Our own connections of before, also silent ones, still hold this port; a listener of others is told apart.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place(address))
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        probe_port(host, port)  # makes the sentence
-        raise MachineError(f"to listen at {host}:{port}", f"{error.strerror}", "choose another address") from error
+        if not is_path(address):
+            probe_port(*address)  # makes the sentence
+        raise MachineError(
+            f"to listen at {in_words(address)}", error.strerror or str(error), "choose another address"
+        ) from error
     listener.setblocking(False)
     return listener
+
+
+def _remove_left_over(path: str) -> None:
+    """Remove the file of a listener that is no more; a living one stays, and makes our own bind fail."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            Path(path).unlink()

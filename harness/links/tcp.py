@@ -23,7 +23,7 @@ _LINGER_NONE = struct.pack("ii", 1, 0)
 
 
 def close_with_reset(sock: socket.socket) -> None:
-    """Close with RST instead of FIN; what was not yet delivered is thrown away."""
+    """Close with RST instead of FIN; what was not yet delivered is thrown away. A unix socket knows no RST."""
     with contextlib.suppress(OSError):  # it may be reset already
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
     sock.close()
