@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.checkers import families_bridge, families_cloud, families_phone, families_streams, families_stt_app
+from harness.checkers import (
+    families_bridge,
+    families_cloud,
+    families_half_open,
+    families_packets,
+    families_phone,
+    families_room,
+    families_streams,
+    families_stt_app,
+)
 from harness.checkers.scene import CAPTIONS, Scene
 from harness.checkers.verdict import Diagnosis, Outcome, Verdict
 from harness.history import History
@@ -43,6 +52,7 @@ def _unnamed(s: Scene) -> list[Diagnosis]:
 
 
 FAMILIES: tuple[Family, ...] = (
+    families_room.refused_after_kick,
     families_bridge.zombie_first_connect,
     families_bridge.join_refused,
     families_bridge.bridge_panic,
@@ -51,13 +61,19 @@ FAMILIES: tuple[Family, ...] = (
     families_cloud.old_close_disposes,
     families_cloud.orphan_ping_pong,
     families_cloud.sfu_down_at_join,
+    families_packets.packet_loss_doubled,
     families_cloud.pcm_byte_order,
     families_cloud.stream_end_not_retried,
     families_cloud.bridge_restart_slower,
-    families_bridge.kicked_agent,
+    families_room.kicked_agent,
     families_phone.self_kick,
+    families_room.token_expired,
     families_phone.phone_fails_rejoin,
     families_phone.mic_state_lost,
+    families_half_open.phone_half_open,
+    families_half_open.ack_late_slow_webhook,
+    families_half_open.captions_lag_after_burst,
+    families_stt_app.stt_closes_during_init,
     families_stt_app.stt_not_recreated,
     families_stt_app.stt_down_at_subscribe,
     families_stt_app.away_beyond_grace,
@@ -65,6 +81,7 @@ FAMILIES: tuple[Family, ...] = (
     families_stt_app.app_deaf,
     families_cloud.silent_gap,
     families_bridge.bridge_session_leak,
+    families_room.session_never_disposed,
     families_cloud.ack_hides_failure,
     families_stt_app.keepalive_health,
     families_cloud.getstatus_missing,
@@ -76,14 +93,16 @@ WORTH_KNOWING: tuple[Family, ...] = (families_cloud.getstatus_missing, families_
 
 INCIDENTS = frozenset(
     {
-        "ack-hides-audio-failure", "agent-kicked-by-other-environment", "app-runs-but-deaf",
+        "ack-hides-audio-failure", "ack-late-slow-webhook", "captions-lag-after-burst", "phone-half-open",
+        "stt-closes-during-init", "agent-kicked-by-other-environment", "app-runs-but-deaf",
         "apps-not-restarted-on-reconnect", "away-beyond-grace", "bridge-panic-closed-channel",
-        "bridge-restart-slower-than-retry", "bridge-session-leak", "bridge-sigterm-hangs", "concurrent-join-self-kick",
-        "getstatus-missing", "join-refused-existing-session", "kicked-agent-unnoticed", "mic-state-lost-while-away",
-        "old-close-disposes-live-session", "orphan-client-ping-pong", "pcm-byte-order", "phone-fails-room-rejoin",
-        "sfu-down-at-join", "silent-audio-gap", "stream-end-not-retried", "stt-close-not-recreated",
-        "stt-down-at-subscribe", "stt-keepalive-false-health", "two-streams-split-audio",
-        "zombie-first-connect",
+        "bridge-restart-slower-than-retry", "bridge-session-leak", "bridge-sigterm-hangs",
+        "concurrent-join-self-kick", "getstatus-missing", "join-refused-existing-session", "kicked-agent-unnoticed",
+        "mic-state-lost-while-away", "old-close-disposes-live-session", "orphan-client-ping-pong",
+        "packet-loss-doubled", "pcm-byte-order",
+        "phone-fails-room-rejoin", "refusal-kicked-stream-open", "sfu-down-at-join", "silent-audio-gap",
+        "stream-end-not-retried", "stt-close-not-recreated", "stt-down-at-subscribe", "stt-keepalive-false-health",
+        "token-expired-after-sleep", "two-streams-split-audio", "zombie-first-connect",
     }
 )  # fmt: skip
 """Every incident that a family can name."""

@@ -23,11 +23,32 @@ def stt_not_recreated(s: Scene) -> Diagnosis | None:
     if not _starving_stt(s):
         return None
     closed = [e for e in s.history.all(ev.SttClosed) if e.by != "cloud" and e.t_ns <= s.until_ns]
-    if not closed or any(e.t_ns > closed[-1].t_ns for e in s.history.all(ev.SttOpened)):
+    if (
+        not closed
+        or not _was_ready(s, closed[-1])
+        or any(e.t_ns > closed[-1].t_ns for e in s.history.all(ev.SttOpened))
+    ):
         return None
     proof = [at(s.history, e.t_ns, "stt-in", f"connection {e.conn} closed by {e.by}, {e.code}") for e in closed[-2:]]
     why = "audio reaches the cloud, but its closed STT stream was never opened again"
     return Diagnosis("stt-close-not-recreated", why, (*proof, s.hop_proof()))
+
+
+def stt_closes_during_init(s: Scene) -> Diagnosis | None:
+    """The STT closed a stream before it was ready, and no other was ever opened."""
+    if not _starving_stt(s):
+        return None
+    closed = [e for e in s.history.all(ev.SttClosed) if e.by != "cloud" and e.t_ns <= s.until_ns]
+    if not closed or _was_ready(s, closed[-1]) or any(e.t_ns > closed[-1].t_ns for e in s.history.all(ev.SttOpened)):
+        return None
+    proof = [at(s.history, e.t_ns, "stt-in", f"connection {e.conn} closed before audio, {e.code}") for e in closed[-2:]]
+    why = "the STT closed the new stream before it was ready, and the cloud never opened another"
+    return Diagnosis("stt-closes-during-init", why, (*proof, s.hop_proof()))
+
+
+def _was_ready(s: Scene, closed: ev.SttClosed) -> bool:
+    """Tell whether this connection had come as far as to take audio."""
+    return any(e.conn == closed.conn for e in s.history.all(ev.SttOpened))
 
 
 def stt_down_at_subscribe(s: Scene) -> Diagnosis | None:
@@ -35,7 +56,7 @@ def stt_down_at_subscribe(s: Scene) -> Diagnosis | None:
     if not _starving_stt(s):
         return None
     asked = [e for e in s.history.all(ev.AppSubscribed) if any("transcription" in w for w in e.subscriptions)]
-    if not asked or s.history.all(ev.SttOpened):
+    if not asked or s.history.all(ev.SttOpened) or s.history.all(ev.SttClosed):
         return None
     refused = [e for e in s.history.all(ev.LinkRefused) if e.link == STT_LINK]
     cut = [e for e in s.history.all(ev.LinkClosed) if e.link == STT_LINK]
