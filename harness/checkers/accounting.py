@@ -71,6 +71,19 @@ def accounts(history: History, bounds: tuple[int, int] | None = None) -> tuple[H
     return known[bounds]
 
 
+def lost_unexplained(history: History, hop: Hop, speaker: int, person: str) -> Indices:
+    """Return the frames whose loss on the way to a hop nobody can explain, in order."""
+    said = _spoken(history, speaker, person, None)
+    if len(said.index) == 0:
+        return said.index
+    heard, _ = _heard(history, hop, speaker, said)
+    there = np.isin(said.index, heard) | said.unsent | said.excused
+    if hop in ROOM_HOPS:
+        there |= said.fallback
+    lost: Indices = said.index[~there & ~np.isin(said.index, said.injected.of("dropped"))]
+    return lost
+
+
 def _spoken(history: History, speaker: int, person: str, bounds: tuple[int, int] | None) -> _Spoken:
     out = history.at_hop(Hop.PHONE_OUT, speaker)
     index, flags = out["index"].astype(np.int64), out["flags"]
