@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from harness import events as ev
 from harness.checkers.scene import CAPTIONS, JOIN_FAILED, Scene
 from harness.checkers.verdict import Diagnosis, Outcome
 
@@ -73,19 +72,6 @@ def bridge_session_leak(s: Scene) -> Diagnosis | None:
         return None
     why = f"what the bridge holds grew with every join ({len(joins)} of them) and was never given back"
     return Diagnosis("bridge-session-leak", why, (*grown, *s.proof(joins[-1])))
-
-
-def kicked_agent(s: Scene) -> Diagnosis | None:
-    """The agent lost its place in the room."""
-    lines = s.log("bridge", r"Disconnected from LiveKit room", s.struck_ns)
-    if not lines or s.silent_from not in {"bridge-out", "cloud-in", "stt-in"} or not s.broken(*CAPTIONS):
-        return None
-    if s.log("bridge", r"Successfully joined room", lines[-1].t_ns):
-        return None  # it came back
-    bridges = {c.component for c in s.history.all(ev.ComponentStarted) if c.component.startswith("bridge")}
-    incident = "agent-kicked-by-other-environment" if len(bridges) > 1 else "kicked-agent-unnoticed"
-    why = "the agent lost its place in the room, and nobody brought it back"
-    return Diagnosis(incident, why, (*s.proof(*lines), s.hop_proof()))
 
 
 def refusal_survived(s: Scene) -> Diagnosis | None:

@@ -22,7 +22,7 @@ from harness.redact import know_secret
 
 VERBS = (
     "ready", "configure", "connect", "connect-twice", "close", "close-older", "drop", "talk", "state",
-    "leave", "hurt", "heal", "token", "simulate",
+    "leave", "say", "hurt", "heal", "token", "simulate",
 )  # fmt: skip
 ENGINES = {"aiortc": "harness.phone.aiortc_engine", "livekit": "harness.phone.livekit_engine"}
 
@@ -83,6 +83,8 @@ class PhoneProcess:
                 return await phone.cloud.connect_twice(float(request["after_ms"]), float(request["both_within_s"]))
             case "close-older":
                 return await phone.cloud.close_older(int(request.get("code", 1001)))
+            case "say":
+                return {"said": phone.cloud.send_text(dict(request["message"]))}
             case "drop":
                 return await phone.cloud.drop()
             case "talk":

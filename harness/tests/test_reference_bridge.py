@@ -254,21 +254,6 @@ async def test_deaf_after_a_gap_and_only_then(livekit, monkeypatch, defect, pass
         assert after.pcm_data == b"ef" if passes else after is grpc.aio.EOF
 
 
-@pytest.mark.parametrize("reason", ["DUPLICATE_IDENTITY", "PARTICIPANT_REMOVED", "ROOM_DELETED"])
-async def test_a_kicked_agent_stays_out(cloud, livekit, reason, capsys):
-    await cloud.join_call()
-    stream = await cloud.stream()
-    await attached(cloud)
-    before_ms = time.time() * 1000
-    livekit.room.listener.gone(reason)
-    status = await cloud.status()
-    assert not status.connected
-    assert status.last_disconnect_reason == reason.lower()
-    assert status.last_disconnect_at >= int(before_ms)
-    assert (livekit.dials, await sessions(cloud), stream.done()) == (1, 1, False)
-    assert "Disconnected from LiveKit room: r" in capsys.readouterr().err
-
-
 async def test_a_lost_room_is_dialled_again_with_the_same_token(livekit):
     async with talking(livekit, redial_base_s=0.01) as cloud:
         await cloud.join_call(token="t9")

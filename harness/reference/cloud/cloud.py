@@ -58,6 +58,8 @@ class Cloud:
             return
         if session.grace is not None:
             session.grace.cancel()
+        if self.ctx.defects.has("no-grace-cleanup"):
+            return
         session.grace = self._loop.call_later(self.ctx.timers.grace_s, self._grace_ended, session)
 
     def _grace_ended(self, session: UserSession) -> None:

@@ -1,0 +1,137 @@
+"""Who is in the room, and who is not any more: agents put out of it, tokens that ran out, sessions nobody came back to.
+
+The wire tells first (LiveKit's ``join`` and ``leave`` on the bridge's and the phone's own connections); log lines do
+where nobody read the wire.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness import events as ev
+from harness.checkers.scene import CAPTIONS, Scene
+from harness.checkers.timeline import at, of_log
+from harness.checkers.verdict import Diagnosis, Evidence
+from harness.clock import SECOND_NS
+
+BRIDGE_LEG, PHONE_LEG = "bridge->livekit", "phone->livekit"
+PUT_OUT = frozenset({"DUPLICATE_IDENTITY", "PARTICIPANT_REMOVED", "ROOM_DELETED", "ROOM_CLOSED"})
+"""LiveKit's reasons for a participant that somebody wanted out of the room."""
+KICKED_LOG = r"Disconnected from LiveKit room"
+NO_KICK = re.compile(r"(?i)SERVER_SHUTDOWN|CLIENT_INITIATED|STATE_MISMATCH")
+"""Reasons of a disconnection that nobody meant, or that the bridge wanted itself."""
+JOINED_LOG = r"Successfully joined room"
+EXPIRED = re.compile(r"(?i)token is expired|token.*expired|HTTP 401")
+"""How LiveKit turns away who shows a token that ran out."""
+SESSIONS_LEFT = re.compile(r"holds (\d+) sessions for (\d+) connected")
+LONG_GONE_NS = 8 * SECOND_NS
+"""A grace is over by then, the shortest that stories have."""
+
+
+@dataclass(frozen=True)
+class _Kick:
+    t_ns: int
+    reason: str
+    proof: Evidence
+
+
+def kicked_agent(s: Scene) -> Diagnosis | None:
+    """The agent was put out of its room, and nobody brought it back."""
+    kick = next(reversed(_kicks(s)), None)
+    if kick is None or s.silent_from not in {"bridge-out", "cloud-in", "stt-in"} or not s.broken(*CAPTIONS):
+        return None
+    if _joined_after(s, kick.t_ns):
+        return None  # it came back
+    bridges = {c.component for c in s.history.all(ev.ComponentStarted) if c.component.startswith("bridge")}
+    away = _phone_was_away(s, kick.t_ns)
+    proof = (kick.proof, s.hop_proof())
+    if len(bridges) > 1 or away is not None:
+        why = "while its phone was elsewhere another agent took its place in the room, and nobody joined again for it"
+        seen = () if away is None else (at(s.history, away.t_ns, away.proc or "phone", "the phone's socket closed"),)
+        return Diagnosis("agent-kicked-by-other-environment", why, (*seen, *proof))
+    why = "the agent lost its place in the room, and nobody brought it back"
+    return Diagnosis("kicked-agent-unnoticed", why, proof)
+
+
+def refused_after_kick(s: Scene) -> Diagnosis | None:
+    """A session whose agent had been put out of the room stood in the way of a new one."""
+    if not s.broken(*CAPTIONS):
+        return None
+    for line in s.refused:
+        kick = next((k for k in reversed(_kicks(s)) if k.t_ns <= line.t_ns), None)
+        if kick is not None and not _joined_after(s, kick.t_ns):
+            why = "the agent was put out of its room, and its session stayed: every join after that was refused"
+            return Diagnosis("refusal-kicked-stream-open", why, (kick.proof, *s.proof(line), s.hop_proof()))
+    return None
+
+
+def token_expired(s: Scene) -> Diagnosis | None:
+    """The phone dials its room with a token that ran out."""
+    if s.silent_from not in {"phone-out", "sfu"} or not s.broken(*CAPTIONS):
+        return None
+    failed = [
+        e for e in s.history.all(ev.RoomDialFailed) if s.struck_ns <= e.t_ns <= s.until_ns and EXPIRED.search(e.reason)
+    ]
+    if not failed or any(e.t_ns > failed[-1].t_ns for e in s.history.all(ev.RoomConnected)):
+        return None
+    proof = [at(s.history, e.t_ns, e.proc or "phone", f"dial {e.attempt} to the room: {e.reason}") for e in failed[:2]]
+    why = "the phone's token for its room had run out, and it went on with that token"
+    return Diagnosis("token-expired-after-sleep", why, (*proof, s.hop_proof()))
+
+
+def session_never_disposed(s: Scene) -> Diagnosis | None:
+    """The bridge still has the session of somebody who went away and whose grace was over."""
+    verdict = s.verdicts.get("clean")
+    if verdict is None or not s.broken("clean"):
+        return None
+    held = [e for e in verdict.evidence if (n := SESSIONS_LEFT.search(e.text)) and int(n[1]) > int(n[2])]
+    gone = list(_long_gone(s))
+    if not held or not gone:
+        return None
+    why = f"{gone[0].person} went away and did not come back, and nobody ended that session when its grace was over"
+    proof = at(s.history, gone[0].t_ns, gone[0].proc or "phone", f"socket of {gone[0].person} closed for good")
+    return Diagnosis("token-expired-after-sleep", why, (proof, *held))
+
+
+def _kicks(s: Scene) -> list[_Kick]:
+    """Return every time an agent was put out of its room since the first fault, in order."""
+    found = []
+    for said in _signals(s, BRIDGE_LEG, "leave"):
+        reason = str(said.facts.get("reason", ""))
+        if said.way == "to-dialer" and reason in PUT_OUT:
+            proof = at(s.history, said.t_ns, BRIDGE_LEG, f"LiveKit put the bridge's agent out of the room: {reason}")
+            found.append(_Kick(said.t_ns, reason, proof))
+    if not found:
+        lines = s.log("bridge", KICKED_LOG, s.struck_ns)
+        found = [_Kick(e.t_ns, e.text, of_log(s.history, e)) for e in lines if not NO_KICK.search(e.text)]
+    return sorted(found, key=lambda kick: kick.t_ns)
+
+
+def _joined_after(s: Scene, t_ns: int) -> bool:
+    """Tell whether a bridge got into a room after a moment."""
+    return any(e.t_ns > t_ns for e in _signals(s, BRIDGE_LEG, "join")) or bool(s.log("bridge", JOINED_LOG, t_ns))
+
+
+def _signals(s: Scene, leg: str, name: str) -> Iterator[ev.WireSaid]:
+    for said in s.history.all(ev.WireSaid):
+        if said.link == leg and said.what == "message" and said.name == name and s.struck_ns <= said.t_ns <= s.until_ns:
+            yield said
+
+
+def _phone_was_away(s: Scene, t_ns: int) -> ev.PhoneSocketClosed | None:
+    """Return how a phone had closed its socket by a moment, when it opened another only after that."""
+    closed = [e for e in s.history.all(ev.PhoneSocketClosed) if s.struck_ns <= e.t_ns <= t_ns + SECOND_NS]
+    for e in reversed(closed):
+        opened = [o.t_ns for o in s.history.all(ev.PhoneSocketOpen) if o.person == e.person and o.t_ns > e.t_ns]
+        if e.by == "phone" and opened and opened[0] > t_ns:
+            return e
+    return None
+
+
+def _long_gone(s: Scene) -> Iterator[ev.PhoneSocketClosed]:
+    for e in s.history.all(ev.PhoneSocketClosed):
+        again = any(o.person == e.person and o.t_ns > e.t_ns for o in s.history.all(ev.PhoneSocketOpen))
+        if not again and e.t_ns + LONG_GONE_NS < s.until_ns:
+            yield e
