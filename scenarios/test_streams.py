@@ -1,10 +1,11 @@
 """The audio stream between cloud and bridge: read by two, read by nobody, or left behind by a cloud that is gone."""
 
-from harness import SecondStream, Vanish, always, bounded_loss, honest, resumes, scenario, timely
+from harness import SecondStream, Stall, Vanish, always, bounded_loss, honest, resumes, scenario, timely
 
+SMALL_BYTES, LARGE_BYTES = 65_536, 4_194_304
 WINDOWS = {
-    "small-window": (65_536, Vanish("cloud", zombie=False)),
-    "large-window": (4_194_304, Vanish("cloud")),
+    "small-window": (SMALL_BYTES, Vanish("cloud", zombie=False)),
+    "large-window": (LARGE_BYTES, Vanish("cloud")),
 }
 """What a cloud's gRPC library lets the bridge send ahead of its reader, in bytes, and the cloud's end.
 
@@ -38,6 +39,33 @@ async def test_captions_come_back_after_the_cloud_vanished_in_mid_sentence(rig, 
         bounded_loss(
             steady_ms=0, impact_ms=(AWAY_S + r.budget.restart_s + r.budget.retry_s + r.budget.resumes_s) * 1000
         ),
+        timely(lag_s=r.budget.lag_s), *always,
+    )  # fmt: skip
+
+
+STALLED_S = 5
+"""Longer than a small window (2 s of speech) and the bridge's send timeout (2 s) together."""
+
+
+@scenario("cloud-stalls-reading")
+async def test_captions_come_back_after_the_cloud_stopped_reading(rig):
+    """For 5 s the cloud takes nothing that the bridge says, while alice talks; its small gRPC window fills.
+
+    The bridge's send times out and the session is given up. Captions are back within 6 s (10 s with real timers) of the
+    cloud's reading on, and what is late is not late for long. Speech is lost from the stall until then.
+    """
+    async with rig(needs=[f"cloud.env.REFERENCE_GRPC_WINDOW_BYTES={SMALL_BYTES}"]) as r:
+        alice = await r.phone("alice")
+        await alice.starts_talking()
+        await r.steady(alice.flow)
+
+        async with r.fault(Stall("cloud->bridge", way="to-dialer")):
+            await r.wait(STALLED_S, "the cloud reads nothing for longer than its window and the bridge's send timeout")
+
+        await r.recovered(alice.flow, within_s=r.budget.resumes_s, anchor="heal")
+    r.check(
+        resumes(within_s=r.budget.resumes_s), honest(),
+        bounded_loss(steady_ms=0, impact_ms=(STALLED_S + r.budget.resumes_s) * 1000),
         timely(lag_s=r.budget.lag_s), *always,
     )  # fmt: skip
 
