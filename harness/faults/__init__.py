@@ -6,6 +6,7 @@ Held faults are entered with ``async with r.fault(...)``, one-shot faults (and h
 
 from harness.faults.base import Fault, Landed, Scene
 from harness.faults.ears import AppCrash, SttEndsEarly, WebhookHangs
+from harness.faults.joins import ConnectionInit, JoinsToo
 from harness.faults.links import Blackhole, CutAfter, Delay, HalfClose, Stall, Throttle
 from harness.faults.media import Burst, Corrupt, Drop, Duplicate, Reorder
 from harness.faults.network import Cut, NetDisconnect, NetDrop, Refuse
@@ -17,10 +18,10 @@ from harness.faults.together import Together
 from harness.faults.trigger import Hang, Hold, When
 
 __all__ = [
-    "AppCrash", "Asleep", "Blackhole", "Burst", "Corrupt", "Cut", "CutAfter", "Delay", "Down", "Drop", "Duplicate",
-    "Fault", "Flapping", "ForceQuit", "HalfClose", "Hang", "Hold", "Kicked", "Kill", "Landed", "NetDisconnect",
-    "NetDrop", "OtherEnvironment", "Pause", "PlantSession", "Refuse", "Reorder", "Restart", "RoomDeleted", "Scene",
-    "SecondSocket", "SecondStream", "SessionEnded", "Simulated", "SocketClosed", "SocketDropped", "Stall",
-    "SttEndsEarly", "Terminate", "Throttle", "Together", "TokenRunsOut", "Vanish", "WebhookHangs", "WentAway",
-    "When",
+    "AppCrash", "Asleep", "Blackhole", "Burst", "ConnectionInit", "Corrupt", "Cut", "CutAfter", "Delay", "Down",
+    "Drop", "Duplicate", "Fault", "Flapping", "ForceQuit", "HalfClose", "Hang", "Hold", "JoinsToo", "Kicked", "Kill",
+    "Landed", "NetDisconnect", "NetDrop", "OtherEnvironment", "Pause", "PlantSession", "Refuse", "Reorder", "Restart",
+    "RoomDeleted", "Scene", "SecondSocket", "SecondStream", "SessionEnded", "Simulated", "SocketClosed",
+    "SocketDropped", "Stall", "SttEndsEarly", "Terminate", "Throttle", "Together", "TokenRunsOut", "Vanish",
+    "WebhookHangs", "WentAway", "When",
 ]  # fmt: skip

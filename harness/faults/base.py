@@ -106,6 +106,12 @@ class Scene(Protocol):
     def phone_token(self, person: str, *, ttl_s: int) -> str:
         """Return a token for this person's phone and room that LiveKit takes for ``ttl_s`` from now."""
 
+    async def begin_join(self, person: str) -> str:
+        """Send a JoinRoom of this person beside the cloud's own; return proof once the bridge dials for it."""
+
+    async def end_join(self, person: str) -> str:
+        """Wait for that call's answer; return it."""
+
     def person(self, name: str) -> PhoneHandle:
         """Return the phone of this person."""
 

@@ -61,8 +61,8 @@ class PhoneProcess:
         if verb not in VERBS:
             raise UsageError(f"one of {', '.join(VERBS)}", repr(verb), "send a verb a phone knows")
         phone = self._named(name, verb)
-        if verb in {"token", "simulate"}:
-            return await _with_room(phone, verb, request)
+        if verb in {"say", "token", "simulate"}:
+            return await _do_once(phone, verb, request)
         return await self._do(phone, verb, request)
 
     def _named(self, name: str | None, verb: str) -> Phone:
@@ -83,8 +83,6 @@ class PhoneProcess:
                 return await phone.cloud.connect_twice(float(request["after_ms"]), float(request["both_within_s"]))
             case "close-older":
                 return await phone.cloud.close_older(int(request.get("code", 1001)))
-            case "say":
-                return {"said": phone.cloud.send_text(dict(request["message"]))}
             case "drop":
                 return await phone.cloud.drop()
             case "talk":
@@ -134,7 +132,9 @@ class PhoneProcess:
             await stop_task(task)
 
 
-async def _with_room(phone: Phone, verb: str, request: dict[str, Any]) -> dict[str, bool]:
+async def _do_once(phone: Phone, verb: str, request: dict[str, Any]) -> dict[str, bool]:
+    if verb == "say":
+        return {"said": phone.cloud.send_text(dict(request["message"]))}
     if verb == "token":
         know_secret(str(request["token"]))
         return {"taken": phone.room.take_token(str(request["token"]))}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from harness import events as ev
 from harness.bridge_client import BridgeGone, BridgeRefused, ForeignStream, join_room, leave_room, read_status
-from harness.errors import DiedUnexpectedly, FaultDidNotLand
+from harness.errors import DiedUnexpectedly, FaultDidNotLand, NotReached
 from harness.rig.stack import Stack
-from harness.waiting import within
+from harness.waiting import NotYet, until, within
 
 ANSWERS_WITHIN_S = 5.0
 """How long a second stream may take to bring audio or to be refused: longer than the silence between utterances."""
@@ -90,6 +92,38 @@ async def close_second_stream(stack: Stack, user: str) -> str:
     detail = f"it ended by itself: {stream.status}" if stream.status else "broken off by the harness"
     stack.recorder.emit(ev.ForeignStream(user=user, outcome=outcome, chunks=stream.chunks, detail=detail))
     return f"the second stream of {user} had brought {stream.chunks} chunks; {detail}"
+
+
+async def begin_join(stack: Stack, user: str) -> str:
+    """Send a JoinRoom beside the cloud's own and leave it in flight; return proof once the bridge dials LiveKit for it.
+
+    Raises:
+        FaultDidNotLand: it was answered at once, or the bridge never dialed.
+    """
+    before = (await stack.links.state("bridge->livekit")).accepted
+    call = stack.joining[user] = asyncio.create_task(_join(stack, user), name=f"foreign JoinRoom of {user}")
+
+    async def dialed() -> str | NotYet:
+        if call.done():
+            return "answered"
+        more = (await stack.links.state("bridge->livekit")).accepted - before
+        return "dialing" if more > 0 else NotYet("the bridge has not dialed LiveKit")
+
+    try:
+        seen = await until(dialed, what="the bridge's dial", within_s=ANSWERS_WITHIN_S, every_s=0.005)
+    except NotReached as error:
+        seen = str(error)
+    if seen != "dialing":
+        raise FaultDidNotLand(f"a JoinRoom of {user} was not caught in flight ({seen}): {await end_join(stack, user)}")
+    return f"a JoinRoom of {user} is in flight: the bridge dials LiveKit"
+
+
+async def end_join(stack: Stack, user: str) -> str:
+    """Wait for the answer of that JoinRoom; return it, whatever it is."""
+    try:
+        return f"JoinRoom of {user} answered, participant {await stack.joining.pop(user)}"
+    except BridgeRefused as error:  # also a bridge that ended meanwhile
+        return str(error)
 
 
 async def _join(stack: Stack, user: str) -> str:

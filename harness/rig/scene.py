@@ -171,6 +171,18 @@ class RigScene:
         """
         return await foreign_calls.end_session(self.stack, self.person(person).user_id, call)
 
+    async def begin_join(self, person: str) -> str:
+        """Send a JoinRoom of this person beside the cloud's own; return proof once the bridge dials for it.
+
+        Raises:
+            FaultDidNotLand: it was answered at once, or the bridge never dialed.
+        """
+        return await foreign_calls.begin_join(self.stack, self._user(person))
+
+    async def end_join(self, person: str) -> str:
+        """Wait for that call's answer; return it."""
+        return await foreign_calls.end_join(self.stack, self._user(person))
+
     async def open_second_stream(self, person: str) -> str:
         """Open an audio stream on this person's live session beside its cloud's, and hold and read it; return proof.
 

@@ -61,6 +61,8 @@ class Stack:
     """Users of whom a story left a session in the bridge."""
     foreign: dict[str, ForeignStream] = field(default_factory=dict)
     """User -> the stream of ours that reads this session beside its cloud's."""
+    joining: dict[str, asyncio.Task[str]] = field(default_factory=dict)
+    """User -> a JoinRoom of ours that is not answered yet."""
     strangers: list[Stranger] = field(default_factory=list)
     """Participants of ours that are in somebody's room under another's identity."""
     recorder_epoch_ns: int = 0
