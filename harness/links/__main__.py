@@ -123,7 +123,7 @@ def _address(pair: list[Any]) -> tuple[str, int]:
 
 
 def fast_loop() -> tuple[LoopFactory | None, str]:
-    """Return what makes the loop, and why it is only asyncio's own (empty: uvloop, a third faster, can be had)."""
+    """Return what makes the loop, and why it is only asyncio's own (empty: uvloop can be had)."""
     try:
         import uvloop  # noqa: PLC0415  not on every machine
     except ImportError as error:
