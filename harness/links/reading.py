@@ -66,6 +66,8 @@ class Reader(Protocol):
 ReaderOf = Callable[[], Reader]
 SNIFFED_BYTES = 24
 """So many first bytes of the dialer tell every protocol (the HTTP/2 preface has 24)."""
+UNASKED_BYTES = 65_536
+"""A target may say so much before the dialer's first word (HTTP/2 settings); more is not kept."""
 
 
 class Conversation:
@@ -104,6 +106,8 @@ class Conversation:
     def _sniff(self, way: Way, data: bytes) -> list[Said]:
         self._first[way] += data
         first = self._first["to-target"]
+        if len(self._first["to-dialer"]) > UNASKED_BYTES:
+            raise Unreadable(f"expected the dialer to speak; seen {UNASKED_BYTES} bytes from the target before it did")
         if not first:
             return []
         made = reader_for(first)
@@ -114,7 +118,11 @@ class Conversation:
         self._reader = made
         early, self._first = self._first, {"to-target": b"", "to-dialer": b""}
         said = made.feed("to-target", early["to-target"])
-        return said + (made.feed("to-dialer", early["to-dialer"]) if early["to-dialer"] else [])
+        try:
+            return said + (made.feed("to-dialer", early["to-dialer"]) if early["to-dialer"] else [])
+        except Unreadable as error:
+            error.said = said + error.said
+            raise
 
 
 def reader_for(first: bytes) -> Reader | None:

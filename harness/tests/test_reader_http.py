@@ -8,32 +8,12 @@ from hypothesis import strategies as st
 
 from harness.links.readers.http import HttpReader
 from harness.links.reading import Conversation, Said, Unreadable, Way
-from harness.tests.wire_bytes import ACK, KEY, SWITCHING, close, deflated, frame, talk, text, upgrade
+from harness.tests.wire_bytes import ACK, KEY, PHONE, SWITCHING, WEB, deflated, frame, post, talk, text, upgrade
 
 TO: Way = "to-target"
 FROM: Way = "to-dialer"
 
 
-def post(body=b"", kind="application/json", path="/webhook"):
-    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-PHONE: list[tuple[Way, bytes]] = [
-    (TO, upgrade()),
-    (FROM, SWITCHING),
-    (FROM, text(ACK)),
-    (TO, text({"type": "connection_init", "userId": "a", "coreToken": KEY}, masked=True)),
-    (TO, frame(9, b"x", masked=True)),
-    (FROM, frame(10, b"x")),
-    (TO, frame(2, bytes(70_000), masked=True)),
-    (FROM, text({"type": "display_event", "text": "hello"})),
-    (FROM, text({"type": "audio_status", "status": "unavailable", "message": "no audio"})),
-    (TO, frame(1, b'{"type":', masked=True, last=False)),
-    (TO, frame(10, b"", masked=True)),
-    (TO, frame(0, b'"VAD"}', masked=True)),
-    (FROM, close(1001, "going away")),
-]
 PHONE_SAID = [
     (TO, "request", "GET /glasses-ws"),
     (FROM, "reply", "GET /glasses-ws"),
@@ -47,21 +27,6 @@ PHONE_SAID = [
     (TO, "message", "pong"),
     (TO, "message", "VAD"),
     (FROM, "close", "1001"),
-]
-WEB: list[tuple[Way, bytes]] = [
-    (TO, post(b'{"type": "session_request", "apiKey": "x"}') + b"GET /health?token=abcdef HTTP/1.1\r\nHost: a\r\n\r\n"),
-    (FROM, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 Oh\r\nContent-Type: application/json\r\n"),
-    (
-        FROM,
-        b'Transfer-Encoding: chunked\r\n\r\n4;x=y\r\n{"ty\r\nc\r\npe": "error"\r\n1\r\n}\r\n0\r\nTrailer: 1\r\n\r\n',
-    ),
-    (FROM, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
-    (TO, b"HEAD /x HTTP/1.1\r\n\r\nGET /y HTTP/1.1\r\n\r\n"),
-    (FROM, b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"),
-    (
-        FROM,
-        b"HTTP/1.1 200 OK\r\n\r\nuntil the end HTTP/1.1 200 OK\r\n\r\n",
-    ),
 ]
 WEB_SAID = [
     (TO, "request", "POST /webhook"),

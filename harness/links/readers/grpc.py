@@ -157,8 +157,12 @@ class Grpc:
             Unreadable: no gRPC, or not any more.
         """
         found: list[Said] = []
-        for piece in self._http2.feed(way, data):
-            found.extend(self._piece(way, piece))
+        try:
+            for piece in self._http2.feed(way, data):
+                found.extend(self._piece(way, piece))
+        except Unreadable as error:
+            error.said = found
+            raise
         return found
 
     def settled(self, way: Way) -> int:
