@@ -55,7 +55,11 @@ def ack_late_slow_webhook(s: Scene) -> Diagnosis | None:
     acks = [m.t_ns for m in s.history.all(ev.PhoneMessage) if m.type == "connection_ack"]
     for opened in reversed(s.history.all(ev.PhoneSocketOpen)):
         came_ns = min((t_ns for t_ns in acks if t_ns >= opened.t_ns), default=s.until_ns)
-        called = [w for w in s.history.all(ev.AppWebhook) if opened.t_ns <= w.t_ns <= came_ns and "stop" not in w.type]
+        called = [
+            w
+            for w in s.history.all(ev.AppWebhook)
+            if opened.t_ns - SECOND_NS < w.t_ns <= came_ns and "stop" not in w.type
+        ]
         if came_ns - opened.t_ns < ACK_LATE_NS or not called or came_ns - called[0].t_ns < ACK_LATE_NS:
             continue
         answered = _webhook_took_ns(s, called[0].t_ns)

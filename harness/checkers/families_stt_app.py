@@ -23,11 +23,9 @@ def stt_not_recreated(s: Scene) -> Diagnosis | None:
     if not _starving_stt(s):
         return None
     closed = [e for e in s.history.all(ev.SttClosed) if e.by != "cloud" and e.t_ns <= s.until_ns]
-    if (
-        not closed
-        or not _was_ready(s, closed[-1])
-        or any(e.t_ns > closed[-1].t_ns for e in s.history.all(ev.SttOpened))
-    ):
+    if not closed or any(e.t_ns > closed[-1].t_ns for e in s.history.all(ev.SttOpened)):
+        return None
+    if not _was_ready(s, closed[-1]):
         return None
     proof = [at(s.history, e.t_ns, "stt-in", f"connection {e.conn} closed by {e.by}, {e.code}") for e in closed[-2:]]
     why = "audio reaches the cloud, but its closed STT stream was never opened again"
@@ -56,7 +54,7 @@ def stt_down_at_subscribe(s: Scene) -> Diagnosis | None:
     if not _starving_stt(s):
         return None
     asked = [e for e in s.history.all(ev.AppSubscribed) if any("transcription" in w for w in e.subscriptions)]
-    if not asked or s.history.all(ev.SttOpened) or s.history.all(ev.SttClosed):
+    if not asked or any(s.history.iter(ev.SttOpened, ev.SttClosed)):
         return None
     refused = [e for e in s.history.all(ev.LinkRefused) if e.link == STT_LINK]
     cut = [e for e in s.history.all(ev.LinkClosed) if e.link == STT_LINK]
