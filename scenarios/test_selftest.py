@@ -5,6 +5,7 @@ import contextlib
 import sys
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,9 @@ from harness import (
     resumes,
     timely,
 )
+from harness.checkers.judging import judge
+from harness.checkers.wire import without_logs
+from harness.history import History
 from harness.processes import processes_of
 from harness.rig.people import Person
 from scenarios.caught import CAUGHT
@@ -36,7 +40,15 @@ async def test_a_defect_is_caught_for_the_stated_reason(play, scenario, defects,
     assert verdict["outcome"] == ("BROKEN" if broken else "HOLDS"), verdict["report"]
     named = [d["incident"] for d in verdict["diagnosis"]] + [f["incident"] for f in verdict["findings"]]
     assert (named[0] if named else None) == incident, verdict["report"]
+    assert named_without_logs(verdict["run_dir"]) == incident, "by the wire alone"
     assert await exit_code_of_check(verdict["run_dir"]) == (1 if broken else 0)
+
+
+def named_without_logs(run_dir):
+    """Judge what a run recorded but for the logs of bridge and cloud; return the incident named first."""
+    judgement = judge(without_logs(History.load(Path(run_dir))))
+    named = [found.incident for found in (*judgement.diagnosis, *judgement.findings)]
+    return named[0] if named else None
 
 
 async def exit_code_of_check(run_dir):

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from harness import events as ev
 from harness.checkers.hearing import deaf_in, observed
 from harness.checkers.resumption import first_caption_after
-from harness.checkers.timeline import Span, anchors, fault_windows, first_index_after
+from harness.checkers.timeline import Span, anchors, fault_windows, first_index_after, place_of
 from harness.checkers.verdict import Answer, Outcome, Verdict
+from harness.checkers.wire import testimony
 from harness.clock import SECOND_NS
 from harness.frames import Hop
 from harness.history import History
@@ -40,7 +41,7 @@ def zombie_seen(history: History) -> bool:
 
 def refusals(history: History) -> list[ev.LogLine]:
     """Return the log lines of bridge and cloud that say that a session already exists."""
-    return [line for line in history.all(ev.LogLine) if REFUSED in line.text.lower()]
+    return [line for line in testimony(history) if REFUSED in line.text.lower()]
 
 
 def replacements(history: History) -> list[ev.LogLine]:
@@ -49,13 +50,13 @@ def replacements(history: History) -> list[ev.LogLine]:
     The plain sentence goes only to the bridge's structured sink; without it a session closed between a JoinRoom
     request and its success shows the same.
     """
-    told = [line for line in history.all(ev.LogLine) if REPLACED in line.text.lower()]
+    told = [line for line in testimony(history) if REPLACED in line.text.lower()]
     if told:
         return told
     found: list[ev.LogLine] = []
     closed: ev.LogLine | None = None
     joining = False
-    for line in history.all(ev.LogLine):
+    for line in testimony(history):
         if not line.component.startswith("bridge"):
             continue
         if REFUSED in line.text.lower() or LEAVING in line.text:
@@ -71,7 +72,7 @@ def replacements(history: History) -> list[ev.LogLine]:
 
 
 def _logs_seen(history: History, component: str) -> bool:
-    return any(line.component.startswith(component) for line in history.all(ev.LogLine))
+    return any(line.component.startswith(component) for line in testimony(history))
 
 
 def _method_works(history: History) -> Answer:
@@ -99,7 +100,7 @@ def _never_refused(history: History) -> Answer:
     item = "no “session already exists”"
     found = refusals(history)
     if found:
-        return Answer(item, NO, f"{len(found)} times, first in logs/{found[0].component}.log:{found[0].line}")
+        return Answer(item, NO, f"{len(found)} times, first in {place_of(found[0])}")
     if not _logs_seen(history, "bridge") and not _logs_seen(history, "cloud"):
         return Answer(item, NOT_OBSERVABLE, "no log line of bridge or cloud was recorded")
     return Answer(item, YES, "0 times in the logs of bridge and cloud")
@@ -114,7 +115,7 @@ def _replaced(history: History) -> Answer:
     if not _logs_seen(history, "bridge"):
         return Answer(item, NOT_OBSERVABLE, "no log line of the bridge was recorded")
     right = bool(found) == zombie_seen(history)
-    where = f", first in logs/{found[0].component}.log:{found[0].line}" if found else ""
+    where = f", first in {place_of(found[0])}" if found else ""
     return Answer(item, YES if right else NO, f"seen {len(found)} times{where}")
 
 

@@ -14,6 +14,7 @@ from harness.checkers.checklist import refusals, replacements
 from harness.checkers.hearing import Hearing, HopState, hop_states
 from harness.checkers.timeline import anchors, at, fault_windows, first_index_after, observed_end_ns, of_log
 from harness.checkers.verdict import Evidence, Outcome, Verdict
+from harness.checkers.wire import testimony
 from harness.clock import SECOND_NS
 from harness.frames import Flag, Hop
 from harness.history import History
@@ -94,6 +95,8 @@ class Scene:
     def log(self, component: str, pattern: str, since_ns: int = 0) -> list[ev.LogLine]:
         """Return the log lines of a component (by the beginning of its name) that match ``pattern``.
 
+        A cloud or bridge whose log does not speak is heard on the wire (:mod:`harness.checkers.wire`).
+
         What came once the story was over, and parts were ended by the rig, tells of nothing.
         """
         found = self._matching.get((component, pattern))
@@ -105,7 +108,7 @@ class Scene:
 
     def _log_of(self, component: str) -> _Log:
         if component not in self._logs:
-            lines = self.history.all(ev.LogLine)
+            lines = testimony(self.history)
             self._logs[component] = _Log([line for line in lines if line.component.startswith(component)])
         return self._logs[component]
 

@@ -203,4 +203,9 @@ def at(history: History, t_ns: int, where: str, text: str) -> Evidence:
 def of_log(history: History, line: ev.LogLine) -> Evidence:
     """Return a log line as evidence, with where to find it."""
     text = line.text if len(line.text) <= 200 else line.text[:200] + "…"
-    return at(history, line.t_ns, f"logs/{line.component}.log:{line.line}", text)
+    return at(history, line.t_ns, place_of(line), text)
+
+
+def place_of(line: ev.LogLine) -> str:
+    """Return where a line stands: in a log, or on the wire."""
+    return str(getattr(line, "where", "")) or f"logs/{line.component}.log:{line.line}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from harness import events as ev
 from harness.checkers.checklist import CLOSING, JOINED, JOINING, LEAVING, REFUSED, REPLACED
+from harness.checkers.wire import testimony
 from harness.history import History
 
 
@@ -40,7 +41,7 @@ def _gone_before_join(history: History, gate: ev.Gate) -> bool:
     joining = False
     met = False
     since_ns = _doors_open_ns(history, gate)
-    for line in history.all(ev.LogLine):
+    for line in testimony(history):
         if line.t_ns < since_ns:
             continue
         words = line.text.lower()
@@ -72,5 +73,5 @@ def _told_later(history: History, since_ns: int) -> bool:
     return any(
         line.t_ns >= since_ns and line.component.startswith("bridge")
         and (REFUSED in line.text.lower() or REPLACED in line.text.lower())
-        for line in history.all(ev.LogLine)
+        for line in testimony(history)
     )  # fmt: skip

@@ -86,6 +86,7 @@ def command(scenario: str, path: str, options: RigOptions, verdicts: Path) -> li
     words.append(f"--engine={options.engine}")
     words += [f"--set={word}" for word in options.sets]
     words += [f"--defect={word}" for word in options.defects]
+    words += ["--no-logs"] if options.no_logs else []
     words += ["--keep"] if options.keep else []
     words += [f"--known={options.known}"] if options.known else []
     if options.livekit_server:

@@ -23,7 +23,7 @@ from harness.cli.known import checked_known
 from harness.cli.naming import chosen, known_scenarios
 from harness.cli.outcome import MACHINE, Finished, summary, summary_text, worst
 from harness.cli.view import view_for
-from harness.cli.words import Defects, Engine, LivekitServer, ProfileName, Runs, Sets, SystemName, rig_options
+from harness.cli.words import Defects, Engine, LivekitServer, NoLogs, ProfileName, Runs, Sets, SystemName, rig_options
 from harness.errors import UsageError
 from harness.rig.options import RigOptions
 from harness.rig.run_dir import check_writable
@@ -54,6 +54,7 @@ def run(
     seed: Seed = 0,
     runs: Runs = Path("runs"),
     engine: Engine = "aiortc",
+    no_logs: NoLogs = False,
     livekit_server: LivekitServer = None,
     as_json: AsJson = False,
     keep: Keep = False,
@@ -65,7 +66,9 @@ def run(
         raise UsageError(
             "one run to keep", f"{len(stories) * repeat} of them", "leave out --keep, or name one scenario"
         )
-    options = rig_options(system, sets, defects, profile, runs, livekit_server, seed=seed, keep=keep, engine=engine)
+    options = rig_options(
+        system, sets, defects, profile, runs, livekit_server, seed=seed, keep=keep, engine=engine, no_logs=no_logs
+    )
     options = replace(options, known=checked_known(known, known_scenarios()))
     check_writable(options.runs)
     raise typer.Exit(asyncio.run(_run_all(stories, options, repeat, as_json=as_json)))

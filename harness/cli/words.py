@@ -28,10 +28,15 @@ LivekitServer = Annotated[
     str | None, typer.Option("--livekit-server", metavar="PATH", help="A LiveKit server to use instead of our own.")
 ]
 
+NoLogs = Annotated[
+    bool, typer.Option("--no-logs", help="Judge without the logs of bridge and cloud: by the wire and by content only.")
+]
+
 
 def rig_options(
     system: str, sets: Sequence[str] | None, defects: Sequence[str] | None, profile: str, runs: Path,
     livekit_server: str | None, *, seed: int = 0, keep: bool = False, engine: EngineName = "aiortc",
+    no_logs: bool = False,
 ) -> RigOptions:  # fmt: skip
     """Return these words as options, once every one of them has been seen to be usable.
 
@@ -41,7 +46,7 @@ def rig_options(
     options = RigOptions(
         system=system, profile=profile, sets=tuple(sets or ()), defects=tuple(defects or ()), seed=seed,
         runs=runs.resolve(), livekit_server=str(Path(livekit_server).resolve()) if livekit_server else None, keep=keep,
-        engine=engine,
+        engine=engine, no_logs=no_logs,
     )  # fmt: skip
     load_system(options.system, profile=options.profile, sets=options.sets, defects=options.defects)
     return options

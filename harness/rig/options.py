@@ -32,6 +32,8 @@ class RigOptions:
     """A file to which each run appends how far it is, one line each (:meth:`tell`)."""
     waited_s: float = 0.0
     """How long this run waited for its turn before it began."""
+    no_logs: bool = False
+    """Whether the logs of bridge and cloud are kept from the judge, as where nobody has access to them."""
     keep: bool = False
     """Whether the stack stays up after the verdict until a signal comes; a story that raised is not kept."""
 
@@ -52,6 +54,8 @@ class RigOptions:
         words += [f"--defect {word}" for word in self.defects]
         if self.engine != "aiortc":
             words.append(f"--engine {self.engine}")
+        if self.no_logs:
+            words.append("--no-logs")
         if self.livekit_server:
             words.append(f"--livekit-server {self.livekit_server}")
         if self.known:

@@ -43,7 +43,7 @@ from harness.rig.reach import Reach
 from harness.rig.run_dir import RunDir, prune
 from harness.rig.sampling import END, STEADY, take_samples
 from harness.rig.scene import RigScene
-from harness.rig.settings_file import run_started, write_settings
+from harness.rig.settings_file import run_started, without_logs, write_settings
 from harness.rig.stack import Stack
 from harness.rig.standing import Hold, Standing
 from harness.rig.triggering import held
@@ -78,6 +78,8 @@ class Rig:
         if options.profile == "short" and cloud is not None and not cloud.ours:
             # Somebody else's cloud has the contract's timers, which cannot be shortened: the stories wait accordingly.
             self.system = load_system(options.system, profile="real-timers", sets=options.sets, defects=options.defects)
+        if options.no_logs:
+            self.system = without_logs(self.system)
         self.budget = Budgets.of(self.system.profile)
         self.people: dict[str, Person] = {}
         self.checked = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -39,6 +39,15 @@ def write_settings(run_dir: Path, options: RigOptions, system: System) -> None:
         "machine": {"cores": os.cpu_count(), "kernel": platform.release(), "load": round(os.getloadavg()[0], 2)},
     }
     (run_dir / "settings.json").write_text(mask(json.dumps(told, indent=2)) + "\n")
+
+
+def without_logs(system: System) -> System:
+    """Return the system with the logs of its bridges and clouds kept from the judge."""
+    hidden = {
+        name: replace(part, events=False, hidden_log=True) if name.startswith(("bridge", "cloud")) else part
+        for name, part in system.components.items()
+    }
+    return replace(system, components=hidden)
 
 
 def run_started(options: RigOptions, info: ScenarioInfo, scenario: str, system: System, epoch_ns: int) -> ev.RunStarted:

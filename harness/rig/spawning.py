@@ -62,21 +62,23 @@ async def _resolved(stack: Stack, component: Component) -> tuple[Resolved, dict[
         server = await livekit_server.find_or_build(stack.livekit_path, stack.say)
         values["livekit.server"] = str(server.path)
         facts = {"version": server.version, "sha256": server.sha256}
+    parts = stack.system.components
     hosts = dict.fromkeys(stack.system.components, stack.host) | dict.fromkeys(stack.in_containers, ANY_ADDRESS)
-    hosts |= {name: part.external for name, part in stack.system.components.items() if part.external is not None}
-    return resolve(stack.system, component, Places(stack.fronts, hosts, stack.ports, values)), facts
+    hosts |= {name: part.external for name, part in parts.items() if part.external is not None}
+    sockets = {name: {port: stack.address(name, port)[0] for port in part.sockets} for name, part in parts.items()}
+    return resolve(stack.system, component, Places(stack.fronts, hosts, stack.ports, values, sockets)), facts
 
 
 async def _spawn(stack: Stack, component: Component, resolved: Resolved) -> Running:
     if component.runtime == "container":
         assert stack.containers is not None, "not started"
-        return await stack.containers.start(component, resolved, alarm=stack.system.alarm, on_exit=stack.exited)
+        return await stack.containers.start(component, resolved, alarm=_alarm(stack, component), on_exit=stack.exited)
     if component.runtime in {"commands", "external"}:
         return await _command(stack, component, resolved)
     _probe_ports(stack, component)
     return await process.start(
-        component, resolved, run=stack.run, run_dir=stack.run_dir, recorder=stack.recorder, alarm=stack.system.alarm,
-        on_exit=stack.exited,
+        component, resolved, run=stack.run, run_dir=stack.run_dir, recorder=stack.recorder,
+        alarm=_alarm(stack, component), on_exit=stack.exited,
     )  # fmt: skip
 
 
@@ -84,7 +86,7 @@ async def _command(stack: Stack, component: Component, resolved: Resolved) -> Ru
     commands = stack.commands.get(component.name)
     if commands is None:
         around = Surroundings(
-            stack.run, stack.run_dir, stack.recorder, alarm=stack.system.alarm, janitor=stack.janitor,
+            stack.run, stack.run_dir, stack.recorder, alarm=_alarm(stack, component), janitor=stack.janitor,
             on_exit=stack.exited,
         )  # fmt: skip
         commands = stack.commands[component.name] = Commands(component, around)
@@ -93,8 +95,13 @@ async def _command(stack: Stack, component: Component, resolved: Resolved) -> Ru
     return await commands.start(resolved, stack.addresses(component.name))
 
 
+def _alarm(stack: Stack, component: Component) -> tuple[str, ...]:
+    return () if component.hidden_log else tuple(stack.system.alarm)
+
+
 def _probe_ports(stack: Stack, component: Component) -> None:
     # Only our own parts are sure to listen at the run's address; others may bind every address, or another one.
     host = stack.host if component.ours else "0.0.0.0"
     for port in component.ports:
-        probe_port(host, stack.ports[component.name][port], "udp" if port in component.udp else "tcp")
+        if port not in component.sockets:
+            probe_port(host, stack.ports[component.name][port], "udp" if port in component.udp else "tcp")

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from harness.addresses import Address, in_words, is_path
+
 ReadyKind = Literal["http", "tcp", "grpc_health", "log"]
 Runtime = Literal["process", "container", "commands", "external"]
-Address = tuple[str, int]
-"""Host and port."""
-
 SCHEMES: Mapping[str, str] = {"signal": "ws", "ws": "ws", "http": "http"}
 """How an address is written for a port of this name; any other port is plain ``host:port``."""
 
@@ -53,6 +52,8 @@ class Component:
     ports: dict[str, int] = field(default_factory=dict)
     """Port name to its number inside a container; a process gets a number of the run's own instead."""
     udp: tuple[str, ...] = ()
+    sockets: tuple[str, ...] = ()
+    """Those of its ports that are unix sockets."""
     """Which of the ports are UDP."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment, with templates."""
@@ -75,6 +76,8 @@ class Component:
     """True for a part of the reference system: it takes defects."""
     events: bool = True
     """True when each log line becomes an event; otherwise only alarm lines do."""
+    hidden_log: bool = False
+    """True when its log is kept for people only, and nothing is judged by it."""
 
     @property
     def runtime(self) -> Runtime:
@@ -106,8 +109,7 @@ class Link:
 
     def url(self, front: Address) -> str:
         """Write the front address as the dialer wants it."""
-        host, port = front
-        return f"{self.scheme}://{host}:{port}" if self.scheme else f"{host}:{port}"
+        return f"{self.scheme}://{in_words(front)}" if self.scheme and not is_path(front) else in_words(front)
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,10 @@ class System:
         """Return the bare names of the defects that ``part`` runs with."""
         return tuple(full.partition(":")[2] for full in self.defects if full.partition(":")[0] == part)
 
+    def is_socket(self, part: str, port: str) -> bool:
+        """Tell whether this port of a component (or an ear) is a unix socket."""
+        return part in self.components and port in self.components[part].sockets
+
     def room_of(self, user_id: str) -> str:
         """Name a user's room."""
         return self.room_template.replace("{user}", user_id)
@@ -188,6 +194,8 @@ class Places:
     """Component to port name to the number it must listen on."""
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The rest by template name: secrets of the run, ``run.dir``, ``python``, ... (see ``templates.RIG_VALUES``)."""
+    sockets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Component to port name to the path of its unix socket, where that port is one."""
 
 
 @dataclass(frozen=True)
