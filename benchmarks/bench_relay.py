@@ -1,7 +1,8 @@
-"""What a link adds to a round trip: 50 connections, 25 messages of 1281 bytes a second each, direct and relayed.
+"""What a link adds to a round trip, and costs: 50 connections with 25 messages a second each, and one with bulk.
 
-Each is echoed by a process of its own. Direct and relayed take turns, so that a busy machine hurts both alike.
-Prints one JSON line; a round trip passes the relay twice.
+No relay, a link whose readers are off, one whose readers read, the same on asyncio's own loop, and Toxiproxy, in one
+run: they take turns, so that a busy machine hurts all of them alike. Each message is echoed by a process of its own and
+so passes the relay twice. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -10,113 +11,193 @@ import argparse
 import asyncio
 import json
 import os
-import struct
+import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.relay_traffic import TRAFFIC, Traffic, push, talk
+from benchmarks.toxiproxy import NotBuilt, Toxiproxy
 from harness.addresses import lease_loopback, lease_ports
 from harness.clock import MS_NS, SECOND_NS, now_ns
+from harness.control import Puppet
 from harness.links import Links
-from harness.waiting import pause
 
+ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 50
 MESSAGES_PER_S = 25
-MESSAGE_BYTES = 1281
 SLICES = 5
-STAMP = struct.Struct("<q")
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Address = tuple[str, int]
+Fronts = dict[tuple[str, bool], Address]
+"""Traffic and whether it is bulk -> where to dial."""
 
 
-async def echo_for_ever(host: str, port: int) -> None:
-    """Serve until stdin ends."""
+class PlainLinks(Links):
+    """Links on asyncio's own loop."""
 
-    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
-
-    await asyncio.start_server(echo, host, port, backlog=256)
-    print("up", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
+    def __init__(self, run: str, run_dir: Path) -> None:
+        """Describe it; ``start`` spawns."""
+        super().__init__(run, run_dir)
+        self._puppet = Puppet("benchmarks.plain_links", run=run, run_dir=run_dir, proc="links")
 
 
-async def talk(streams: Streams, first_ns: int, seconds: float) -> list[int]:
-    """Send at the rate of speech, starting at ``first_ns``; return the round trips in ns."""
-    reader, writer = streams
-    count = int(seconds * MESSAGES_PER_S)
-    found: list[int] = []
+@dataclass
+class Relay:
+    """One way to the far end, and what was measured on it."""
 
-    async def listen() -> None:
-        for _ in range(count):
-            message = await reader.readexactly(MESSAGE_BYTES)
-            found.append(now_ns() - STAMP.unpack_from(message)[0])
+    name: str
+    fronts: Fronts
+    pid: int | None = None
+    round_trips_ns: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in TRAFFIC})
+    cpu_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TRAFFIC, 0.0))
+    bulk_mb_per_s: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in TRAFFIC})
 
-    listening = asyncio.create_task(listen())
-    for i in range(count):
-        due_ns = first_ns + i * SECOND_NS // MESSAGES_PER_S
-        await pause(max(0, due_ns - now_ns()) / SECOND_NS, why="the next 40 ms of speech")
-        writer.write(STAMP.pack(now_ns()).ljust(MESSAGE_BYTES, b"x"))
-    await asyncio.wait_for(listening, 5)
-    return found
+    @contextmanager
+    def counting(self, traffic: str) -> Iterator[None]:
+        """Count the relay's processor time."""
+        before = _cpu_s(self.pid)
+        yield
+        self.cpu_s[traffic] += _cpu_s(self.pid) - before
 
 
-async def measure(address: tuple[str, int], seconds: float) -> list[int]:
+def _cpu_s(pid: int | None) -> float:
+    if pid is None:
+        return 0.0
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+async def measure(traffic: Traffic, address: Address, seconds: float) -> list[int]:
     """Return the round trips, in ns, of all connections to ``address``, begun evenly spread."""
-    streams = [await asyncio.open_connection(*address) for _ in range(CONNECTIONS)]
-    step_ns = SECOND_NS // MESSAGES_PER_S // CONNECTIONS
+    streams = []
+    for _ in range(CONNECTIONS):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(traffic.hello(bulk=False))
+        await reader.readexactly(len(traffic.greeting))
+        streams.append((reader, writer))
+    step_ns = SECOND_NS // MESSAGES_PER_S
     start_ns = now_ns() + 50 * MS_NS
-    found = await asyncio.gather(*(talk(s, start_ns + i * step_ns, seconds) for i, s in enumerate(streams)))
+    talks = []
+    for i, pair in enumerate(streams):
+        first_ns = start_ns + i * step_ns // CONNECTIONS
+        due_ns = [first_ns + n * step_ns for n in range(int(seconds * MESSAGES_PER_S))]
+        talks.append(talk(traffic, pair, i + 1, due_ns))
+    found = await asyncio.gather(*talks)
     for _, writer in streams:
         writer.close()
     return [value for values in found for value in values]
 
 
+class Bench:
+    """The far end and the relays."""
+
+    def __init__(self, host: str, ports: list[int], scratch: Path) -> None:
+        """Take a loopback address, free ports, and a directory for the links' records."""
+        self._host, self._ports, self._scratch = host, ports, scratch
+        self.relays: list[Relay] = []
+        self.without = ""
+        """Why Toxiproxy is missing."""
+
+    def _fronts(self) -> Fronts:
+        return {(name, bulk): (self._host, self._ports.pop()) for name in TRAFFIC for bulk in (False, True)}
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Start everything; ``stack`` ends it."""
+        target = self._fronts()
+        await self._far_end(stack, target)
+        self.relays.append(Relay("direct", target))
+        for name, kind, reads in (
+            ("readers_off", Links, False), ("readers_on", Links, True), ("readers_on_asyncio", PlainLinks, True),
+        ):  # fmt: skip
+            links, fronts = kind(name, self._scratch / name), self._fronts()
+            await links.start()
+            stack.push_async_callback(links.stop)
+            for (sort, bulk), front in fronts.items():
+                await links.open(f"bench->{sort}-{bulk}", [front], target[sort, bulk], reads=reads)
+            self.relays.append(Relay(name, fronts, links.pid))
+        toxiproxy, fronts = Toxiproxy((self._host, self._ports.pop())), self._fronts()
+        stack.push_async_callback(toxiproxy.stop)
+        try:
+            await toxiproxy.start([(front, target[key]) for key, front in fronts.items()])
+        except NotBuilt as error:
+            self.without = f"not built: {error}"
+        else:
+            self.relays.append(Relay("toxiproxy", fronts, toxiproxy.pid))
+
+    async def _far_end(self, stack: AsyncExitStack, target: Fronts) -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(ROOT / "benchmarks" / "relay_traffic.py"), self._host,
+            *(str(port) for _, port in target.values()), cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        stack.push_async_callback(process.wait)
+        stack.callback(process.stdin.close)
+        await process.stdout.readline()
+
+    async def run(self, seconds: float) -> None:
+        """Measure every sort of traffic on every relay, in turns."""
+        for traffic in TRAFFIC.values():
+            for _ in range(SLICES):
+                for relay in self.relays:
+                    with relay.counting(traffic.name):
+                        found = await measure(traffic, relay.fronts[traffic.name, False], seconds / SLICES)
+                    relay.round_trips_ns[traffic.name] += found
+            for _ in range(3):
+                for relay in self.relays:
+                    front = relay.fronts[traffic.name, True]
+                    relay.bulk_mb_per_s[traffic.name].append(await asyncio.to_thread(push, traffic, front))
+
+
+def figures(relays: list[Relay], traffic: str) -> dict[str, dict[str, float]]:
+    """Return what was measured of one sort of traffic, per relay; added: to the direct way."""
+    direct = relays[0].round_trips_ns[traffic]
+    found: dict[str, dict[str, float]] = {}
+    for relay in relays:
+        line: dict[str, float] = {}
+        for percent in (50, 99):
+            ms, plain = (float(np.percentile(v, percent)) / MS_NS for v in (relay.round_trips_ns[traffic], direct))
+            line[f"p{percent}_ms"] = round(ms, 3)
+            if relay.pid is not None:
+                line[f"added_p{percent}_ms"] = round(ms - plain, 3)
+        line["bulk_mb_per_s"] = round(statistics.median(relay.bulk_mb_per_s[traffic]))
+        if relay.pid is not None:
+            line["cpu_s"] = round(relay.cpu_s[traffic], 2)
+        found[relay.name] = line
+    return found
+
+
 async def main(seconds: float) -> None:
     """Measure and print."""
-    direct: list[int] = []
-    relayed: list[int] = []
-    with lease_loopback() as host, lease_ports(2) as ports, tempfile.TemporaryDirectory() as run_dir:
-        target, front = [(host.value, port) for port in ports.value]
-        argv = (__file__, "--echo", f"{target[0]}:{target[1]}")
-        echo = await asyncio.create_subprocess_exec(
-            sys.executable, *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
-        assert echo.stdin is not None
-        assert echo.stdout is not None
-        await echo.stdout.readline()
-        links = Links("bench", Path(run_dir))
-        await links.start()
-        try:
-            await links.open("bench->echo", [front], target)
-            for _ in range(SLICES):
-                direct += await measure(target, seconds / SLICES)
-                relayed += await measure(front, seconds / SLICES)
-        finally:
-            await links.stop()
-            echo.stdin.close()
-            await echo.wait()
-    line: dict[str, float | int | str] = {
-        "bench": "relay", "connections": CONNECTIONS, "messages_per_s": MESSAGES_PER_S, "bytes": MESSAGE_BYTES,
-        "messages": len(relayed), "load_1min": round(os.getloadavg()[0], 2), "cpus": os.cpu_count() or 0,
+    count = 5 * 2 * len(TRAFFIC) + 1
+    async with AsyncExitStack() as stack:
+        host = stack.enter_context(lease_loopback())
+        ports = stack.enter_context(lease_ports(count))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bench = Bench(host.value, list(ports.value), scratch)
+        await bench.start(stack)
+        await bench.run(seconds)
+    line: dict[str, Any] = {
+        "bench": "relay", "connections": CONNECTIONS, "messages_per_s": MESSAGES_PER_S, "seconds": seconds,
+        "load_1min": round(os.getloadavg()[0], 2), "cpus": os.cpu_count() or 0,
+        **{name: figures(bench.relays, name) for name in TRAFFIC},
     }  # fmt: skip
-    for percent in (50, 99):
-        ms = [float(np.percentile(values, percent)) / MS_NS for values in (direct, relayed)]
-        line |= {f"direct_p{percent}_ms": round(ms[0], 3), f"relayed_p{percent}_ms": round(ms[1], 3)}
-        line[f"added_p{percent}_ms"] = round(ms[1] - ms[0], 3)
+    if bench.without:
+        line["toxiproxy"] = bench.without
     print(json.dumps(line))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of direct and of relayed talk, each")
-    parser.add_argument("--echo", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.echo:
-        asyncio.run(echo_for_ever(options.echo.split(":")[0], int(options.echo.split(":")[1])))
-    else:
-        asyncio.run(main(options.seconds))
+    parser.add_argument("--seconds", type=float, default=10.0, help="of talk, for each relay and sort of traffic")
+    asyncio.run(main(parser.parse_args().seconds))
