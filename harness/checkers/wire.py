@@ -183,7 +183,7 @@ def _disposals(history: History) -> Iterator[WireLine]:
 def _status_never_asked(history: History) -> Iterator[WireLine]:
     """Give each return of a phone, within the grace, of which the cloud did not ask its bridge for the status."""
     asked = [s.t_ns for s in history.all(ev.WireSaid) if s.what == "request" and s.name == "GetStatus"]
-    called = [s for s in history.all(ev.WireSaid) if s.what == "request" and s.name == "JoinRoom"]
+    called = [s for s in history.all(ev.WireSaid) if s.what == "message" and s.name == "JoinRoomRequest"]
     grace_ns = int(history.run_started.timers.get("grace_s", 60.0) * SECOND_NS)
     starts = [s.t_ns for s in history.all(ev.ComponentStarted) if _kind(s.component) == "cloud"]
     for back in history.all(ev.PhoneSocketOpen):
