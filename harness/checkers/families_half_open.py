@@ -13,6 +13,8 @@ from harness.clock import SECOND_NS
 from harness.frames import Hop
 
 PHONE_LINK, APP_LINK = "phone->cloud", "cloud->app"
+SHUT = ("Blackhole", "Stall")
+"""The faults by which nothing passes a link and nothing ends."""
 SILENT_NS = 4 * SECOND_NS
 """A phone of which nothing came for so long was silent for longer than the shortest pong timeout we know (3 s)."""
 ACK_LATE_NS = 3 * SECOND_NS
@@ -28,7 +30,8 @@ def phone_half_open(s: Scene) -> Diagnosis | None:
     if not s.broken("resumes", "clean"):
         return None
     for window in fault_windows(s.history):
-        if PHONE_LINK not in window.fault or window.end_ns is None or window.end_ns - window.landed_ns < SILENT_NS:
+        shut = window.fault.startswith(SHUT) and PHONE_LINK in window.fault
+        if not shut or window.end_ns is None or window.end_ns - window.landed_ns < SILENT_NS:
             continue
         if _ended_since(s, window):
             continue
