@@ -42,8 +42,8 @@ async def end_session(stack: Stack, user: str, call: str) -> str:
     bridge = stack.live["bridge"]
     if not bridge.alive():
         raise DiedUnexpectedly("bridge", "it was dead before the fault", exit_text=bridge.exit_text() or "")
-    host, port = stack.address("bridge", "grpc")
-    status = await read_status(f"{host}:{port}", [user])
+    target = stack.bridge_target()
+    status = await read_status(target, [user])
     if not status.answered:
         raise FaultDidNotLand(f"the bridge does not say whether {user} has a session: {status.detail}")
     if not status.connected.get(user, False) if status.connected else status.active_sessions <= 0:
@@ -51,7 +51,7 @@ async def end_session(stack: Stack, user: str, call: str) -> str:
     try:
         if call == "JoinRoom":
             return f"JoinRoom of {user} replaced the session, participant {await _join(stack, user)}"
-        await leave_room(f"{host}:{port}", user=user)
+        await leave_room(target, user=user)
     except BridgeGone as gone:
         try:
             how = await within(bridge.wait_exit(), DIES_WITHIN_S)
@@ -69,8 +69,8 @@ async def open_second_stream(stack: Stack, user: str) -> str:
     Raises:
         FaultDidNotLand: it brought no audio and was not refused either.
     """
-    host, port = stack.address("bridge", "grpc")
-    stream = stack.foreign[user] = ForeignStream(f"{host}:{port}", user)
+    bridge = stack.bridge_target()
+    stream = stack.foreign[user] = ForeignStream(bridge, user)
     try:
         await stream.open(within_s=ANSWERS_WITHIN_S)
     except TimeoutError:
@@ -128,9 +128,7 @@ async def end_join(stack: Stack, user: str) -> str:
 
 async def _join(stack: Stack, user: str) -> str:
     room = stack.system.room_of(user)
-    host, port = stack.address("bridge", "grpc")
+    bridge = stack.bridge_target()
     front = stack.fronts["bridge->livekit"]
     token = stack.keys.agent_token(user, room)
-    return await join_room(
-        f"{host}:{port}", user=user, room=room, token=token, livekit_url=f"ws://{front[0]}:{front[1]}"
-    )
+    return await join_room(bridge, user=user, room=room, token=token, livekit_url=f"ws://{front[0]}:{front[1]}")

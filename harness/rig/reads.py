@@ -82,11 +82,11 @@ async def read_end(stack: Stack, recorder: Recorder, people: Sequence[Person]) -
 
 
 async def _read_bridge(stack: Stack, recorder: Recorder, users: list[str]) -> None:
-    host, port = stack.address("bridge", "grpc")
+    bridge = stack.bridge_target()
     last: list[BridgeStatus] = []
 
     async def look() -> bool | NotYet:
-        status = await read_status(f"{host}:{port}", users)
+        status = await read_status(bridge, users)
         last.append(status)
         settled = status.active_sessions == len(users) and all(status.connected.get(user) for user in users)
         return True if settled else NotYet(f"sessions {status.active_sessions}, connected {status.connected}")

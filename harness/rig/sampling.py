@@ -153,8 +153,8 @@ async def _counts(stack: Stack, people: Collection[Person]) -> dict[str, dict[st
 async def _of_bridge(stack: Stack) -> dict[str, float]:
     if "bridge" not in stack.live or not stack.live["bridge"].alive():
         return {}
-    host, port = stack.address("bridge", "grpc")
-    status = await read_status(f"{host}:{port}", [])
+    bridge = stack.bridge_target()
+    status = await read_status(bridge, [])
     told = {"sessions": status.active_sessions, "streams": status.active_streams}
     return {name: float(value) for name, value in told.items() if value >= 0}
 

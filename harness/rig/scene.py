@@ -124,12 +124,12 @@ class RigScene:
         A way that promises a zombie gets one look (two when the first was not answered); a control gives the bridge
         up to 1 s to clean up, so that "present" means it does not.
         """
-        host, port = self.stack.address("bridge", "grpc")
+        bridge = self.stack.bridge_target()
         users = [person.user_id for person in self.people.values()] or list(self.stack.planted)
         looked: dict[str, BridgeStatus] = {}
 
         async def look() -> str | NotYet:
-            status = looked["last"] = await read_status(f"{host}:{port}", users)
+            status = looked["last"] = await read_status(bridge, users)
             if not status.answered:
                 return NotYet(f"no answer ({status.detail})")
             if promised and all(_zombies(status, [user]) for user in users):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from harness import events as ev
 from harness import livekit_server
-from harness.addresses import lease_loopback, lease_ports
+from harness.addresses import grpc_target, lease_loopback, lease_ports
 from harness.bridge_client import ForeignStream
 from harness.clock import now_ns, seconds_between
 from harness.control import Puppet
@@ -149,7 +149,9 @@ class Stack:
             ) from error
         self._exit.callback(shutil.rmtree, self.scratch, ignore_errors=True)
         self.fronts = {
-            name: (self.media_host if link.dialer in self.in_containers else self.host, self.ports["link"][name])
+            name: self._socket(f"{link.dialer}-to-{link.target}")
+            if self.system.is_socket(link.target, link.port)
+            else (self.media_host if link.dialer in self.in_containers else self.host, self.ports["link"][name])
             for name, link in self.system.links.items()
         }
 
@@ -264,8 +266,17 @@ class Stack:
         if self.containers is not None and owner in self.in_containers:
             return self.containers.address(owner), self.ports[owner][port]
         part = self.system.components.get(owner)
+        if part is not None and port in part.sockets:
+            return self._socket(f"{owner}-{port}")
         host = self.host if part is None or part.external is None else part.external
         return host, self.ports[owner][port]
+
+    def bridge_target(self) -> str:
+        """Return where the bridge really listens, as gRPC wants it."""
+        return grpc_target(self.address("bridge", "grpc"))
+
+    def _socket(self, name: str) -> Address:
+        return (str(self.scratch / f"{name}.sock"), 0)
 
     def addresses(self, name: str) -> dict[str, Address]:
         """Return where a component's TCP ports really are, by their names."""

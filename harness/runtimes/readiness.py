@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
+from harness.addresses import grpc_target, is_path
 from harness.clock import now_ns, seconds_between
 from harness.errors import NotReached, StartFailed
 from harness.runtimes.capabilities import Loggable, Running
@@ -107,7 +108,7 @@ async def _probe(check: Ready, addresses: Mapping[str, Address], running: Runnin
         case "tcp":
 
             async def connect() -> str | NotYet:
-                _, writer = await asyncio.open_connection(*addresses[check.port])
+                _, writer = await _dial(addresses[check.port])
                 writer.close()
                 return "connected"
 
@@ -117,6 +118,12 @@ async def _probe(check: Ready, addresses: Mapping[str, Address], running: Runnin
         case "grpc_health":
             async with _grpc_health(addresses[check.port], check.path) as probe:
                 yield probe
+
+
+async def _dial(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if is_path(address):
+        return await asyncio.open_unix_connection(address[0])
+    return await asyncio.open_connection(*address)
 
 
 async def _http(address: Address, path: str) -> str | NotYet:
@@ -138,14 +145,14 @@ async def _grpc_health(address: Address, name: str) -> AsyncIterator[Probe]:
 
     from harness.reference.proto import health_pb2  # noqa: PLC0415
 
-    target = f"{address[0]}:{address[1]}"
+    target = grpc_target(address)
     channel: Any = None
 
     async def probe() -> str | NotYet:
         nonlocal channel
         if channel is None:
             # gRPC waits a second after a refused connection; so it only dials what takes connections.
-            _, writer = await asyncio.open_connection(*address)
+            _, writer = await _dial(address)
             writer.close()
             channel = grpc.aio.insecure_channel(
                 target,

@@ -52,13 +52,21 @@ def _component(name: str, table: Raw) -> Component:
     for port in table.get("udp", ()):
         if port not in ports:
             raise Problem((*keys, "udp"), f"udp of {name} to name its ports", repr(port), suggestion(port, ports))
+    sockets = tuple(table.get("sockets", ()))
+    for port in sockets:
+        if port not in ports:
+            seen, mend = repr(port), suggestion(port, ports)
+            raise Problem((*keys, "sockets"), f"sockets of {name} to name its ports", seen, mend)
+        if "image" in table or "external" in table:
+            mend = "remove them: only a process or commands of this machine can be reached so"
+            raise Problem((*keys, "sockets"), f"no unix sockets of {name}", "another runtime", mend)
     limits = table.get("limits", {})
     if limits and "image" not in table:
         mend = "remove them, or give it as an image"
         raise Problem((*keys, "limits"), f"limits of an image only, in {title(keys)}", "another runtime", mend)
     commands = {verb: _command(words) for verb, words in table.get("commands", {}).items()}
     return Component(
-        name=name, needs=tuple(table.get("needs", ())), ports=ports, udp=tuple(table.get("udp", ())),
+        name=name, needs=tuple(table.get("needs", ())), ports=ports, udp=tuple(table.get("udp", ())), sockets=sockets,
         env={key: str(value) for key, value in table.get("env", {}).items()},
         ready=_ready((*keys, "ready"), table["ready"], ports) if "ready" in table else None,
         process=_command(table["process"]) if "process" in table else None, image=table.get("image"),

@@ -127,11 +127,17 @@ def _named(system: System, component: Component, name: str) -> Fill:
         return lambda places: link.url(places.fronts[link.name])
     owner, _, port = name.partition(".")
     if owner == "self" and port in component.ports:
-        return lambda places: str(places.ports[component.name][port])
+        return lambda places: _own_port(places, component, port)
     link_name = f"{component.name}->{owner}"
     if link_name in system.links and system.links[link_name].port == port:
         return _named(system, component, link_name)
     raise _unknown(system, component, name, [*known, "self.host"])
+
+
+def _own_port(places: Places, component: Component, port: str) -> str:
+    if port in component.sockets:
+        return places.sockets[component.name][port]
+    return str(places.ports[component.name][port])
 
 
 def _unknown(system: System, component: Component, name: str, known: list[str]) -> _BadTemplateError:

@@ -52,9 +52,9 @@ class Component:
     ports: dict[str, int] = field(default_factory=dict)
     """Port name to its number inside a container; a process gets a number of the run's own instead."""
     udp: tuple[str, ...] = ()
-    sockets: tuple[str, ...] = ()
-    """Those of its ports that are unix sockets."""
     """Which of the ports are UDP."""
+    sockets: tuple[str, ...] = ()
+    """Which of the ports are unix sockets."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment, with templates."""
     ready: Ready | None = None
