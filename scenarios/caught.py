@@ -82,6 +82,9 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("cloud-vanishes-while-talking[small-window]", [REFUSE], set(), None),
     ("cloud-vanishes-while-talking[small-window]", [REFUSE, KEEP], SILENT, ZOMBIE),
     ("second-stream-on-one-session", ["bridge:shared-stream-queue"], {"Bounded loss"}, "two-streams-split-audio"),
+    ("packet-loss-5-percent", ["bridge:drop-after-gap"], {"Bounded loss"}, "packet-loss-doubled"),
+    ("corrupted-packet", ["bridge:keep-odd-byte"], SILENT | {"Honest", "Intact"}, "pcm-byte-order"),
+    ("wrong-byte-order", ["cloud:swap-endian"], SILENT | {"Honest", "Intact"}, "pcm-byte-order"),
     ("zombies-over-time[20]", ["bridge:leak-per-join"], {"Clean"}, "bridge-session-leak"),
 ]
 """Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import (
+    Drop,
     FaultDidNotLand,
     GuaranteeBroken,
     Inconclusive,
@@ -93,6 +94,20 @@ async def test_a_fault_that_cannot_land_is_unknown(rig, verdict_of):
     verdict = verdict_of(r)
     assert verdict["outcome"] == "UNKNOWN"
     assert verdict["preconditions"][0].startswith("Nothing() has no proof: nothing happened to")
+
+
+async def test_a_pattern_that_meets_no_packet_is_unknown(rig, verdict_of):
+    """A fault on packets that hurt none of them did not land."""
+    with pytest.raises(Inconclusive, match="did not land"):
+        async with rig() as r:
+            alice = await r.phone("alice")
+            await alice.starts_talking()
+            await r.steady(alice.flow, for_s=1)
+            async with r.fault(Drop("alice", pattern="0000")):
+                await r.wait(1, "25 packets pass, and none is dropped")
+    verdict = verdict_of(r)
+    assert verdict["outcome"] == "UNKNOWN"
+    assert "none of alice's packets was hurt" in verdict["preconditions"][0]
 
 
 async def test_a_story_that_is_not_steady_is_unknown(rig, verdict_of, monkeypatch):
