@@ -3,6 +3,7 @@
 from harness import (
     Asleep,
     Cut,
+    Delay,
     Kicked,
     OtherEnvironment,
     Refuse,
@@ -176,5 +177,34 @@ async def test_captions_go_on_when_the_sdk_of_the_phone_reconnects(rig, kind):
     r.check(
         resumes(within_s=r.budget.resumes_s), honest(),
         bounded_loss(steady_ms=0, impact_ms=r.budget.resumes_s * 1000),
+        timely(lag_s=r.budget.lag_s), *always,
+    )  # fmt: skip
+
+
+UNTOLD_S = 2
+"""So much longer than what may go untold the signalling is slow: that a join fails in it, and that it is told."""
+
+
+@scenario(
+    "slow-signalling-at-join", slow={"1s": Delay("bridge->livekit", ms=1_000), "3s": Delay("bridge->livekit", ms=3_000)}
+)
+async def test_captions_come_once_the_signalling_of_the_bridge_is_fast_again(rig, slow):
+    """The bridge's signalling takes 1 or 3 s each way when alice opens the app: its join is slow, or fails for that.
+
+    It is fast again 2 s after what may go untold. Captions flow within 6 s (10 s with real timers) of that; nothing was
+    owed before.
+    """
+    async with rig() as r:
+        async with r.fault(slow):
+            alice = await r.phone("alice")
+            await alice.starts_talking()
+            await r.wait(
+                r.budget.resumes_s + UNTOLD_S, "the bridge's signalling is slow while alice connects and talks"
+            )
+
+        await r.recovered(alice.flow, within_s=r.budget.resumes_s, anchor="heal")
+    r.check(
+        resumes(within_s=r.budget.resumes_s), honest(),
+        bounded_loss(steady_ms=0, impact_ms=(UNTOLD_S + 2 * r.budget.resumes_s) * 1000),
         timely(lag_s=r.budget.lag_s), *always,
     )  # fmt: skip

@@ -31,7 +31,7 @@ def old_close_disposes(s: Scene) -> Diagnosis | None:
     if not s.broken("clean", *CAPTIONS):
         return None
     for line in s.log("cloud", r"Cleanup grace period expired|Session disposed and removed", s.struck_ns):
-        opened = _newest_open(s, line.t_ns)
+        opened = _newest_open(s, line)
         if opened is not None:
             proof = at(s.history, opened.t_ns, opened.proc or "phone", "socket open, and still open when that was said")
             why = "the session of a phone whose newer socket was open was disposed, for an old socket's late close"
@@ -39,12 +39,17 @@ def old_close_disposes(s: Scene) -> Diagnosis | None:
     return None
 
 
-def _newest_open(s: Scene, t_ns: int) -> ev.PhoneSocketOpen | None:
-    """Return the newest opening of somebody whose every socket cannot have been closed at ``t_ns``, if there is one.
+def _newest_open(s: Scene, line: ev.LogLine) -> ev.PhoneSocketOpen | None:
+    """Return the newest opening of somebody whose every socket cannot have been closed at this line, if there is one.
 
-    It must have been open for a while: what opens as the grace ends is another matter.
+    It must have been open for a while: what opens as the grace ends is another matter. And it must be theirs whom the
+    line names, where it names anybody.
     """
+    t_ns, users = line.t_ns, {e.person: e.user for e in s.history.all(ev.PhoneDialing) if e.user}
+    named = {user for user in users.values() if user in line.text}
     for person in {e.person for e in s.history.all(ev.PhoneSocketOpen)}:
+        if named and users.get(person) not in named:
+            continue
         opened = [e for e in s.history.all(ev.PhoneSocketOpen) if e.person == person and e.t_ns < t_ns - SECOND_NS]
         closed = [e for e in s.history.all(ev.PhoneSocketClosed) if e.person == person and e.t_ns < t_ns]
         if len(opened) > max(1, len(closed)):

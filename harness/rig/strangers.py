@@ -90,6 +90,8 @@ class Stranger:
     signal: Signal
     ended_by: str = ""
     """Why it is out, when it was put out."""
+    out: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once its signal has ended."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
@@ -129,6 +131,7 @@ class Stranger:
             said = await self.signal.receive()
             if isinstance(said, Lost):
                 self.ended_by = self.ended_by or said.reason
+                self.out.set()
                 return
             if said.WhichOneof("message") == "leave":
                 self.ended_by = f"leave {DisconnectReason.Name(said.leave.reason)}"

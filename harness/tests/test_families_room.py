@@ -89,3 +89,13 @@ def test_a_session_that_nobody_ended(text, gone_s, named):
     clean = Verdict("clean", Outcome.BROKEN, text, (Evidence(14.0, "bridge", text),))
     found = session_never_disposed(Scene(green().add(closed).history(), {"clean": clean}))
     assert (found is not None) is named
+
+
+@pytest.mark.parametrize(("user", "named"), [("alice@x", True), ("bob@x", False)])
+def test_a_grace_that_ran_out_is_an_old_sockets_only_for_the_person_it_names(user, named):
+    draft = broken("cloud-in").add(
+        *(at(0.2, ev.PhoneDialing(person=who, attempt=1, user=f"{who}@x"), "phone-1") for who in ("alice", "bob")),
+        at(8.7, ev.PhoneSocketOpen(person="alice", attempt=3), "phone-1"),
+        log(13, "cloud", f"Cleanup grace period expired for user session: {user}"),
+    )
+    assert ("old-close-disposes-live-session" in incidents(draft)) is named

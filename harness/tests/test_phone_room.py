@@ -207,3 +207,32 @@ async def test_a_room_lost_while_resuming_is_mended_by_a_fresh_dial(hall):
     new = await seen(lambda: [e for e in h.rooms.engines[1:] if e.connected], "a second room")
     assert new.token == "fresh-2"
     assert h.room.connected
+
+
+@pytest.mark.parametrize(("defects", "tokens"), [([], ["short", "fresh-2"]), (["keep-old-token"], ["short", "short"])])
+async def test_a_token_that_was_replaced_is_used_until_another_is_fetched(hall, defects, tokens):
+    h = hall(defects=defects, room_retry_s=9)
+    assert not h.room.take_token("too early")
+    engine = await h.enter()
+    assert h.room.take_token("short")
+    engine.lose(SIGNAL_LOST)
+    await h.rooms.connected()
+    assert h.rooms.dials[1][1] == tokens[0]
+    h.room.renew()
+    await seen(lambda: len(h.rooms.dials) == 3, "the dial of the next ACK")
+    assert h.rooms.dials[2][1] == tokens[1]
+
+
+async def test_only_an_engine_that_can_simulates(hall):
+    h = hall()
+    assert not await h.room.simulate("FULL_RECONNECT")
+    engine = await h.enter()
+    assert not await h.room.simulate("FULL_RECONNECT")
+    asked = []
+
+    async def simulate(kind):
+        asked.append(kind)
+
+    engine.simulate = simulate
+    assert await h.room.simulate("FULL_RECONNECT")
+    assert asked == ["FULL_RECONNECT"]
