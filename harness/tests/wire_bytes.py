@@ -95,7 +95,7 @@ WEB: list[tuple[Way, bytes]] = [
         b'Transfer-Encoding: chunked\r\n\r\n4;x=y\r\n{"ty\r\nc\r\npe": "error"\r\n1\r\n}\r\n0\r\nTrailer: 1\r\n\r\n',
     ),
     (FROM, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
-    (TO, b"HEAD /x HTTP/1.1\r\n\r\nGET /y HTTP/1.1\r\n\r\n"),
+    (TO, b"HEAD /x HTTP/1.1\r\n\r\n\r\n\r\nGET /y HTTP/1.1\r\n\r\n"),
     (FROM, b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"),
     (
         FROM,
