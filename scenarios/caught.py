@@ -12,6 +12,8 @@ MUTE = "bridge:mute"
 DEAF = ["bridge:deaf-after-gap", "cloud:no-gap-detector"]
 FORGET, BEYOND = "cloud:forget-running-apps", "away-beyond-grace"
 PANIC = "bridge:panic-on-late-packet"
+NO_NOTICE, NO_GAP = "bridge:no-kick-notice", "cloud:no-gap-detector"
+NO_REJOIN = "cloud:no-rejoin"
 PANICKED = "bridge-panic-closed-channel"
 ZOMBIE, REFUSED = "zombie-first-connect", "join-refused-existing-session"
 NO_IDENTITY, OLD_CLOSE = "cloud:close-without-identity", "old-close-disposes-live-session"
@@ -86,5 +88,21 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("corrupted-packet", ["bridge:keep-odd-byte"], SILENT | {"Honest", "Intact"}, "pcm-byte-order"),
     ("wrong-byte-order", ["cloud:swap-endian"], SILENT | {"Honest", "Intact"}, "pcm-byte-order"),
     ("zombies-over-time[20]", ["bridge:leak-per-join"], {"Clean"}, "bridge-session-leak"),
+    ("agent-kicked[duplicate-identity]", [NO_NOTICE], set(), None),
+    ("agent-kicked[duplicate-identity]", [NO_NOTICE, NO_GAP], SILENT | {"Clean"}, "kicked-agent-unnoticed"),
+    ("agent-kicked[removed]", [NO_NOTICE, NO_GAP], SILENT | {"Clean"}, "kicked-agent-unnoticed"),
+    (
+        "agent-kicked[duplicate-identity]",
+        [NO_NOTICE, REFUSE, NO_LEAVE, "bridge:keep-session-when-kicked"],
+        SILENT | {"Clean"},
+        "refusal-kicked-stream-open",
+    ),
+    ("agent-kicked-by-other-environment[5s]", [NO_REJOIN], SILENT | {"Clean"}, "agent-kicked-by-other-environment"),
+    ("agent-kicked-by-other-environment[59s]", [NO_REJOIN], SILENT | {"Clean"}, "agent-kicked-by-other-environment"),
+    ("token-expired-after-sleep", ["phone:keep-old-token"], SILENT, "token-expired-after-sleep"),
+    ("token-expired-after-sleep", ["cloud:no-grace-cleanup"], {"Clean"}, "token-expired-after-sleep"),
+    ("signalling-cut-media-alive[bridge]", DEAF, set(), None),
+    ("signalling-refused-beyond-the-redials", ["phone:no-room-retry"], SILENT, "phone-fails-room-rejoin"),
+    ("slow-signalling-at-join[3s]", ["cloud:no-join-retry"], SILENT | {"Clean"}, "sfu-down-at-join"),
 ]
 """Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""

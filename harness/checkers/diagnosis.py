@@ -52,6 +52,7 @@ def _unnamed(s: Scene) -> list[Diagnosis]:
 
 
 FAMILIES: tuple[Family, ...] = (
+    families_room.token_expired,
     families_room.refused_after_kick,
     families_bridge.zombie_first_connect,
     families_bridge.join_refused,
@@ -67,7 +68,6 @@ FAMILIES: tuple[Family, ...] = (
     families_cloud.bridge_restart_slower,
     families_room.kicked_agent,
     families_phone.self_kick,
-    families_room.token_expired,
     families_half_open.ack_late_slow_webhook,
     families_phone.phone_fails_rejoin,
     families_phone.mic_state_lost,
