@@ -244,6 +244,8 @@ class Front:
         """Count what it carried, and tell how it ended."""
         del self._live[connection.number]
         self._record.forget(connection.number)
+        for way, count in connection.stalled_bytes.items():
+            self.hurts.stalled_bytes[way] += count
         to_target, to_dialer = connection.to_target.carried_bytes, connection.to_dialer.carried_bytes
         self._gone_bytes = (self._gone_bytes[0] + to_target, self._gone_bytes[1] + to_dialer)
         if connection.number in self._dialing:

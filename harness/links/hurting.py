@@ -71,6 +71,8 @@ class Hurts:
     shapes: dict[Way, Shape] = field(default_factory=lambda: {way: Shape() for way in WAYS})
     marks: dict[tuple[Way, Part], int] = field(default_factory=dict)
     """Bytes that had passed when a shape began."""
+    stalled_bytes: dict[Way, int] = field(default_factory=lambda: dict.fromkeys(WAYS, 0))
+    """What had waited in connections that were reset while stalled."""
     seed: str = "0"
     cut: ByteCut | None = None
 
@@ -148,6 +150,7 @@ def stall(front: Front, request: dict[str, Any]) -> int:
     """Read nothing of these directions; resets still pass. Return how many connections are open."""
     for way in ways_of(request["way"]):
         front.hurts.stops[way].add("stalled")
+        front.hurts.stalled_bytes[way] = 0
         for connection in front.live():
             connection.pump(way).stop("stalled")
     return len(front.live())
@@ -158,6 +161,7 @@ def unstall(front: Front, request: dict[str, Any]) -> dict[str, int]:
     waited = Waited(connections=len(front.live()))
     for way in ways_of(request["way"]):
         front.hurts.stops[way].discard("stalled")
+        waited.bytes += front.hurts.stalled_bytes[way]
         for connection in front.live():
             source = connection.pump(way).source
             waited.bytes += waiting_bytes(source)

@@ -114,6 +114,10 @@ class Pump:
         """Tell whether its end was passed on, and the source has nothing more to say."""
         return self.is_finished and self._source_ended
 
+    def is_stopped(self, why: Stop) -> bool:
+        """Tell whether this is a reason not to read."""
+        return why in self._stops
+
     def _look_again(self) -> None:
         want = self._is_running and not self._stops and not self._source_ended
         if want and not self._is_reading:

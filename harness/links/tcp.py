@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import Literal, Protocol
 
+from harness.links.kernel import waiting_bytes
 from harness.links.pump import Pump
 from harness.links.reading import Conversation, Said, Way
 from harness.links.triggers import Triggers, hold_back
@@ -108,6 +109,8 @@ class Connection:
         )  # fmt: skip
         self._first: End | None = None
         self.waiting_reset: End | None = None
+        self.stalled_bytes: dict[Way, int] = {"to-target": 0, "to-dialer": 0}
+        """What had waited in a stalled direction when the connection was reset."""
         """Who reset it, while a hole keeps that from the other end."""
         self.is_over = self._is_resetting = False
         self._is_running = False
@@ -165,6 +168,8 @@ class Connection:
         """End it with RST at both sides, because ``first`` did; a trigger may hold that back, too."""
         if self.is_over or (first != "link" and self._is_resetting):
             return
+        for pump in (self.to_target, self.to_dialer):
+            self.stalled_bytes[pump.way] = waiting_bytes(pump.source) if pump.is_stopped("stalled") else 0
         if first != "link" and self._owner.is_hole(_way_from(first)):
             self.waiting_reset = first
             for pump in (self.to_target, self.to_dialer):

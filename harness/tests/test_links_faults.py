@@ -116,6 +116,26 @@ async def test_what_was_under_way_is_stopped_by_a_hole(bench):
 # -- stalls --------------------------------------------------------------------------------------------------------
 
 
+async def test_what_waited_in_a_stalled_connection_that_was_reset_is_told(ways, bench):
+    way, one, other = ways
+    hurting.stall(bench.front, {"way": way})
+    await one.send(b"nobody reads it")
+    source = bench.front.live()[0].pump(way).source
+
+    async def come():
+        while waiting_bytes(source) == 0:
+            await asyncio.sleep(0)
+
+    await asyncio.wait_for(come(), 2)
+    other.reset()
+    with pytest.raises(ConnectionResetError):
+        await one.get()
+    told = hurting.unstall(bench.front, {"way": way})
+    assert (told["bytes"], told["connections"]) == (len(b"nobody reads it"), 0)
+    assert hurting.stall(bench.front, {"way": way}) == 0
+    assert hurting.unstall(bench.front, {"way": way})["bytes"] == 0
+
+
 async def test_a_stall_closes_the_window_and_blocks_the_sender(ways, bench):
     way, one, other = ways
     hurting.stall(bench.front, {"way": way})
