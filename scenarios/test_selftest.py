@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness import (
+    Blackhole,
+    CutAfter,
     Drop,
     FaultDidNotLand,
     GuaranteeBroken,
@@ -108,6 +110,33 @@ async def test_a_pattern_that_meets_no_packet_is_unknown(rig, verdict_of):
     verdict = verdict_of(r)
     assert verdict["outcome"] == "UNKNOWN"
     assert "none of alice's packets was hurt" in verdict["preconditions"][0]
+
+
+async def test_a_hole_in_an_idle_link_is_unknown(rig, verdict_of):
+    """Nothing had waited when the hole was closed, so nothing was shown: UNKNOWN, and why."""
+    with pytest.raises(Inconclusive, match="did not land"):
+        async with rig() as r:
+            alice = await r.phone("alice")
+            await alice.starts_talking()
+            await r.steady(alice.flow, for_s=1)
+            async with r.fault(Blackhole("cloud->app")):
+                await r.wait(0.5, "the cloud has nothing to tell the app's webhook")
+    verdict = verdict_of(r)
+    assert verdict["outcome"] == "UNKNOWN"
+    assert "idle link: nothing waited in cloud->app" in verdict["preconditions"][0]
+
+
+async def test_a_cut_at_a_count_that_is_never_reached_is_unknown(rig, verdict_of):
+    """Nobody carries so many bytes in time, so nothing was cut: UNKNOWN, and why."""
+    with pytest.raises(Inconclusive, match="did not land"):
+        async with rig() as r:
+            alice = await r.phone("alice")
+            await alice.starts_talking()
+            await r.steady(alice.flow, for_s=1)
+            await r.strike(CutAfter("phone->cloud", "to-target", bytes=10_000_000, within_s=0.5))
+    verdict = verdict_of(r)
+    assert verdict["outcome"] == "UNKNOWN"
+    assert "no connection of phone->cloud carried 10000000 bytes to-target within 0.5 s" in verdict["preconditions"][0]
 
 
 async def test_a_story_that_is_not_steady_is_unknown(rig, verdict_of, monkeypatch):

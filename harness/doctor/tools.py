@@ -47,7 +47,7 @@ def npm() -> Check:
 def root() -> Check:
     """Say whether we are root, and what that adds."""
     missing = [name for name in RULES_NEED if shutil.which(name) is None]
-    adds = "network rules in a container's own namespace (NetDrop)"
+    adds = "network rules in a container's own namespace (NetDrop; faults of links and packets need no root)"
     if os.geteuid() == 0 and not missing:
         return Check(Group.EXTRAS, "root", Status.OK, f"yes; {' and '.join(RULES_NEED)} are here: {adds} can be set")
     seen = "not root" if os.geteuid() else "root"

@@ -195,7 +195,7 @@ class CutAfter(LinkFault):
             conn = await (self._after_bytes(scene) if self.bytes else self._after_messages(scene))
         except StartFailed as error:
             raise FaultDidNotLand(
-                f"no connection of {self.link} carried {what} {self.way} within {self.within_s:.0f} s"
+                f"no connection of {self.link} carried {what} {self.way} within {self.within_s:g} s"
             ) from error
         return Landed(f"{self.link}: connection {conn} reset behind {what} {self.way}")
 

@@ -266,6 +266,8 @@ def _listener(address: Address) -> socket.socket:
             # Our own connections of before, also silent ones, still hold this port; a listener of others is told apart.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place(address))
+        if is_path(address):
+            Path(address[0]).chmod(0o600)
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
