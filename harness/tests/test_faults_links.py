@@ -93,7 +93,7 @@ async def test_one_shot_faults_say_what_they_did():
 @pytest.mark.parametrize("count", [{"bytes": 64}, {"messages": 3}])
 async def test_a_count_that_is_never_reached_did_not_land(count):
     links = MadeUpLinks(is_late=True)
-    with pytest.raises(FaultDidNotLand, match="no connection of phone->cloud carried .* within 2 s"):
+    with pytest.raises(FaultDidNotLand, match=r"no connection of phone->cloud carried .* within 2 s"):
         await CutAfter(LINK, "to-target", **count, within_s=2).inject(scene_of(links))
 
 
