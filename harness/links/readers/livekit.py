@@ -16,7 +16,10 @@ from harness.events.wire import Fact
 from harness.links.readers.websocket import Named, safe
 from harness.links.reading import Unreadable, Way
 
-_FREQUENT = frozenset({"ping", "ping_req", "pong", "pong_resp", "connection_quality", "speakers_changed"})
+_FREQUENT = frozenset({
+    "ping", "ping_req", "pong", "pong_resp", "connection_quality", "speakers_changed", "trickle",
+})  # fmt: skip
+"""They come over and over: they are counted, not written down."""
 _PATHS = ("/rtc", "/rtc/v1")
 
 
