@@ -129,7 +129,7 @@ class _Way:
     def _take_head(self, said: list[Said]) -> bool:
         while self._buffer[:2] == b"\r\n":  # RFC 9112 2.2: an empty line before a request is ignored
             self._consume(2)
-        if self._buffer in (b"", b"\r"):
+        if not self._buffer or self._buffer == b"\r":
             return False
         start = self._at
         block = self._line(b"\r\n\r\n", HEAD_BYTES)
