@@ -1,6 +1,21 @@
 """The audio stream between cloud and bridge: read by two, read by nobody, or left behind by a cloud that is gone."""
 
-from harness import SecondStream, Stall, Vanish, always, bounded_loss, honest, resumes, scenario, timely
+from harness import (
+    OldStream,
+    SecondStream,
+    SessionEnded,
+    SocketDropped,
+    Stall,
+    Vanish,
+    When,
+    always,
+    bounded_loss,
+    honest,
+    request,
+    resumes,
+    scenario,
+    timely,
+)
 
 SMALL_BYTES, LARGE_BYTES = 65_536, 4_194_304
 WINDOWS = {
@@ -91,5 +106,29 @@ async def test_nothing_is_missing_when_a_second_stream_is_opened_on_one_session(
         await r.recovered(alice.flow, within_s=r.budget.resumes_s, anchor="heal")
     r.check(
         resumes(within_s=r.budget.resumes_s), honest(), bounded_loss(steady_ms=0, impact_ms=0),
+        timely(lag_s=r.budget.lag_s), *always,
+    )  # fmt: skip
+
+
+@scenario("old-stream-error-after-replacement")
+async def test_the_error_of_an_old_stream_leaves_the_new_session_alone(rig):
+    """While alice's phone is away another cloud takes her session, and stops to read; she comes back to the first one.
+
+    Her cloud replaces the session, and only then the other's stream breaks. Captions of what is said after that come
+    within 6 s (10 s with real timers). Speech is lost from the other's coming until hers is back: one dial interval
+    and the budget.
+    """
+    async with rig() as r:
+        alice = await r.phone("alice")
+        await alice.starts_talking()
+        await r.steady(alice.flow)
+
+        async with r.fault(When("cloud->bridge", request(), OldStream("alice"))), r.fault(SocketDropped("alice")):
+            await r.strike(SessionEnded("alice", by="JoinRoom"))
+
+        await r.recovered(alice.flow, within_s=r.budget.resumes_s, anchor="heal")
+    r.check(
+        resumes(within_s=r.budget.resumes_s), honest(),
+        bounded_loss(steady_ms=0, impact_ms=(r.budget.retry_s + r.budget.resumes_s) * 1000),
         timely(lag_s=r.budget.lag_s), *always,
     )  # fmt: skip

@@ -193,11 +193,11 @@ class Gate(Event, frozen=True, tag="gate"):
 
 
 class ForeignStream(Event, frozen=True, tag="foreign-stream"):
-    """The harness opened a second audio stream on a live session, and it is over: what became of it."""
+    """The harness had opened an audio stream of its own on a live session, and it is over: what became of it."""
 
     user: str
     outcome: str
-    """``refused`` (by its status), or ``accepted``: it got audio, or was still open."""
+    """``refused`` (by its status), ``accepted``: it got audio; or ``unread``: never read, and broken off."""
     chunks: int
     """How many chunks with audio it got."""
     detail: str

@@ -94,6 +94,12 @@ class Scene(Protocol):
     async def close_second_stream(self, person: str) -> str:
         """Break it off; return what became of it."""
 
+    async def open_unread_stream(self, person: str) -> str:
+        """Open an audio stream on this person's live session, and do not read it; return proof."""
+
+    async def break_unread_stream(self, person: str) -> str:
+        """Break it off; return what it was."""
+
     async def put_out(self, person: str, who: str, by: str) -> str:
         """Put this person's agent or phone out of the room, by remove or duplicate-identity; return proof."""
 

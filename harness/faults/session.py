@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.errors import FaultDidNotLand
+from harness.errors import FaultDidNotLand, StartFailed
 from harness.faults.base import Landed, Scene
+from harness.moments import reply
+
+LATER_STREAM = "later stream"
+TAKES_BACK_WITHIN_S = 10.0
+"""How long a cloud that is about to take a session back may need for the first audio of it."""
 
 
 @dataclass(frozen=True)
@@ -108,3 +113,50 @@ class SecondStream:
     async def heal(self, scene: Scene) -> str:
         """Break it off; the proof is what it had brought."""
         return await scene.close_second_stream(self.person)
+
+
+@dataclass(frozen=True)
+class OldStream:
+    """Another cloud opens an audio stream on this person's session and stops to read, so that the bridge's send waits.
+
+    It breaks when the next audio stream on ``link`` brings something: the session that replaced the old one's is there.
+    To be struck ``When`` the cloud is about to take its session back.
+    """
+
+    person: str
+    link: str = "cloud->bridge"
+
+    heals = True
+
+    @property
+    def target(self) -> str:
+        return self.person
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return (self.person,)
+
+    def missing(self, scene: Scene) -> str | None:
+        """There must be a bridge that has the session, and a link on which the new one's stream is seen."""
+        return scene.why_no_link(self.link) if scene.has("bridge") else "this system has no bridge"
+
+    async def inject(self, scene: Scene) -> Landed:
+        """Open it; the proof is its full window."""
+        proof = await scene.open_unread_stream(self.person)
+        await scene.links.arm(self.link, reply("StreamAudio"), before=False, hold=False, label=LATER_STREAM)
+        return Landed(proof)
+
+    async def heal(self, scene: Scene) -> str:
+        """Break it; the proof is that it was open, and that the new session's stream had begun.
+
+        Raises:
+            FaultDidNotLand: the old one ended before, or there was no new one.
+        """
+        try:
+            await scene.links.fired(self.link, LATER_STREAM, within_s=TAKES_BACK_WITHIN_S)
+        except StartFailed:
+            await scene.break_unread_stream(self.person)
+            raise FaultDidNotLand(f"nobody's new audio stream began within {TAKES_BACK_WITHIN_S:g} s") from None
+        finally:
+            await scene.links.disarm(self.link, LATER_STREAM)
+        return f"{await scene.break_unread_stream(self.person)}; a newer one had begun"

@@ -65,7 +65,7 @@ class Verbs:
         front.listen()
         self._fronts[name] = front
 
-    async def _fired(self, front: Front, number: int) -> dict[str, Any]:
+    async def _fired(self, front: Front, number: int | str) -> dict[str, Any]:
         trigger = front.triggers.get(number)
         if trigger is None:
             raise KeyError(f"no trigger {number} is armed on {front.name}")

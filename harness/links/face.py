@@ -107,7 +107,7 @@ class Links:
         how = {"before": before, "hold": hold, "act": act, "label": label, "way": way}
         return int(await self._ask("arm", name, moment=moment.fields(), **how))
 
-    async def fired(self, name: str, number: int, *, within_s: float) -> dict[str, Any]:
+    async def fired(self, name: str, number: int | str, *, within_s: float) -> dict[str, Any]:
         """Wait until a trigger has fired; return ``conn``, ``said``, ``way`` and ``t_ns``.
 
         Raises:

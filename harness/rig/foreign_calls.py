@@ -8,6 +8,7 @@ from harness import events as ev
 from harness.bridge_client import BridgeGone, BridgeRefused, ForeignStream, join_room, leave_room, read_status
 from harness.errors import DiedUnexpectedly, FaultDidNotLand, NotReached
 from harness.rig.stack import Stack
+from harness.unread_stream import UnreadStream
 from harness.waiting import NotYet, until, within
 
 ANSWERS_WITHIN_S = 5.0
@@ -92,6 +93,46 @@ async def close_second_stream(stack: Stack, user: str) -> str:
     detail = f"it ended by itself: {stream.status}" if stream.status else "broken off by the harness"
     stack.recorder.emit(ev.ForeignStream(user=user, outcome=outcome, chunks=stream.chunks, detail=detail))
     return f"the second stream of {user} had brought {stream.chunks} chunks; {detail}"
+
+
+async def open_unread_stream(stack: Stack, user: str) -> str:
+    """Open an audio stream on a live session and do not read it; return proof once its window is full.
+
+    Raises:
+        FaultDidNotLand: the bridge is gone, refused it, or sent nothing.
+    """
+    host, port = stack.address("bridge", "grpc")
+    stream = UnreadStream(user)
+    try:
+        await stream.open(host, port, within_s=ANSWERS_WITHIN_S)
+    except OSError as error:
+        raise FaultDidNotLand(f"no StreamAudio of {user} could be opened: {error.strerror}") from error
+    except TimeoutError:
+        await stream.break_off()
+        text = f"a StreamAudio of {user} brought nothing within {ANSWERS_WITHIN_S:g} s"
+        raise FaultDidNotLand(text) from None
+    if stream.ended:
+        await stream.break_off()
+        raise FaultDidNotLand(f"a StreamAudio of {user} ended before anybody stopped to read it: {stream.ended}")
+    stack.unread[user] = stream
+    return f"a StreamAudio of {user} is open and not read: its window of {stream.taken_bytes} bytes is full"
+
+
+async def break_unread_stream(stack: Stack, user: str) -> str:
+    """Break that stream off; return what it was.
+
+    Raises:
+        FaultDidNotLand: the bridge had ended it.
+    """
+    stream = stack.unread.pop(user)
+    ended = stream.ended
+    stack.recorder.emit(
+        ev.ForeignStream(user=user, outcome="unread", chunks=0, detail=ended or "broken off by the harness")
+    )
+    await stream.break_off()
+    if ended:
+        raise FaultDidNotLand(f"the old stream of {user} was over before it could break: {ended}")
+    return f"the old stream of {user} broke, {stream.taken_bytes} bytes after it was opened"
 
 
 async def begin_join(stack: Stack, user: str) -> str:

@@ -195,6 +195,22 @@ class RigScene:
         """Break it off; return what became of it."""
         return await foreign_calls.close_second_stream(self.stack, self.person(person).user_id)
 
+    async def open_unread_stream(self, person: str) -> str:
+        """Open an audio stream on this person's live session, and do not read it; return proof.
+
+        Raises:
+            FaultDidNotLand: the bridge is gone, refused it, or sent nothing.
+        """
+        return await foreign_calls.open_unread_stream(self.stack, self.person(person).user_id)
+
+    async def break_unread_stream(self, person: str) -> str:
+        """Break it off; return what it was.
+
+        Raises:
+            FaultDidNotLand: the bridge had ended it.
+        """
+        return await foreign_calls.break_unread_stream(self.stack, self.person(person).user_id)
+
     async def put_out(self, person: str, who: str, by: str) -> str:
         """Put this person's agent or phone out of the room; return proof.
 

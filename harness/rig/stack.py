@@ -33,6 +33,7 @@ from harness.runtimes import Askable, Killable, Running, Stoppable
 from harness.runtimes.commands import Commands
 from harness.settings import scratch_dir
 from harness.system import Address, Component, System, made_secrets
+from harness.unread_stream import UnreadStream
 
 if TYPE_CHECKING:
     from harness.runtimes.container import Containers
@@ -65,6 +66,8 @@ class Stack:
     """User -> a JoinRoom of ours that is not answered yet."""
     strangers: list[Stranger] = field(default_factory=list)
     """Participants of ours that are in somebody's room under another's identity."""
+    unread: dict[str, UnreadStream] = field(default_factory=dict)
+    """User -> the stream of ours on this session that is not read."""
     recorder_epoch_ns: int = 0
     """When frame 0 was spoken."""
     janitor: Janitor | None = None
