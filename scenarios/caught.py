@@ -86,6 +86,7 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("second-stream-on-one-session", ["bridge:shared-stream-queue"], {"Bounded loss"}, "two-streams-split-audio"),
     ("packet-loss-5-percent", ["bridge:drop-after-gap"], {"Bounded loss"}, "packet-loss-doubled"),
     ("corrupted-packet", ["bridge:keep-odd-byte"], SILENT | {"Honest", "Intact"}, "pcm-byte-order"),
+    ("burst-after-silence", ["cloud:unbounded-backlog"], SILENT | {"Honest", "Timely"}, "captions-lag-after-burst"),
     ("wrong-byte-order", ["cloud:swap-endian"], SILENT | {"Honest", "Intact"}, "pcm-byte-order"),
     ("zombies-over-time[20]", ["bridge:leak-per-join"], {"Clean"}, "bridge-session-leak"),
     ("agent-kicked[duplicate-identity]", [NO_NOTICE], set(), None),

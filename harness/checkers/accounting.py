@@ -137,7 +137,8 @@ def _account(history: History, hop: Hop, speaker: int, person: str, said: _Spoke
     moved = np.isin(index, done.of("reordered"))
     bad = np.zeros(size, np.bool_)
     bad[heard[(flags & int(DAMAGE)) != 0] - low] = True
-    damaged, hurt = bad[at], np.isin(index, done.of(*DAMAGED))
+    hurt = np.isin(index, done.of(*DAMAGED))
+    damaged = hurt & (count > 0) if hop is Hop.PHONE_OUT else bad[at]  # what leaves the phone was not listened to
     return HopAccount(
         person=person, hop=HOP_NAME[hop], spoken=len(index), heard=len(heard), not_sent=int(said.unsent.sum()),
         another_way=int((elsewhere & (count == 0) & ~said.unsent).sum()),

@@ -66,6 +66,8 @@ class Packet:
     frames: int
     on_sent: Callable[[], None]
     hurt: bool = False
+    held_by: _Reorder | None = None
+    """Which fault let others pass; whether any really came before it is seen at the end of the path."""
 
 
 @dataclass
@@ -135,8 +137,8 @@ class _Hurt:
 class _Reorder:
     """Holds each packet that is chosen until ``by`` others have overtaken it."""
 
-    def __init__(self, request: HurtRequest, chance: random.Random, tell: Tell) -> None:
-        self._by, self._tell = request.by, tell
+    def __init__(self, request: HurtRequest, chance: random.Random) -> None:
+        self._by = request.by
         self._choice = Choice(request.share, request.every, request.pattern, chance)
         self._held: deque[tuple[Packet, int]] = deque()  # and how many had passed when it came
         self._passed = 0
@@ -153,7 +155,7 @@ class _Reorder:
         return out
 
     def flush(self) -> list[Packet]:
-        """Let go what waits; what nobody has overtaken is in its place, and not hurt."""
+        """Let go what waits."""
         out: list[Packet] = []
         while self._held:
             out += self._let_go()
@@ -161,11 +163,7 @@ class _Reorder:
 
     def _let_go(self) -> list[Packet]:
         packet, since = self._held.popleft()
-        if self._passed == since:
-            return [packet]
-        self.packets += 1
-        self._tell(packet, "reordered", 0)
-        return [replace(packet, hurt=True)]
+        return [packet if self._passed == since else replace(packet, hurt=True, held_by=self)]
 
 
 class _Hold:
@@ -199,6 +197,8 @@ class PacketPath:
         self._stages: list[tuple[str, Stage]] = []
         self._numbers = 0
         self._late: deque[Packet] = deque()
+        self._newest = -1
+        """The first frame of the newest packet that went on."""
         self._sender: asyncio.Task[None] | None = None
 
     @property
@@ -224,7 +224,7 @@ class PacketPath:
         if request.how == "hold":
             stage = _Hold(self._tell)
         elif request.how == "reorder":
-            stage = _Reorder(request, chance, self._tell)
+            stage = _Reorder(request, chance)
         else:
             stage = _Hurt(request, chance, self._tell)
         self._stages.append((request.name, stage))
@@ -251,6 +251,12 @@ class PacketPath:
         return packets
 
     def _go_on(self, packets: list[Packet]) -> None:
+        for packet in packets:
+            # Those that overtook it may have been dropped since: then it is in its place, and not hurt.
+            if packet.held_by is not None and packet.first_index < self._newest:
+                packet.held_by.packets += 1
+                self._tell(packet, "reordered", 0)
+            self._newest = max(self._newest, packet.first_index)
         self._late += packets
         while self._late and self._sender is None and self._can_send():
             self._hand_over()

@@ -1,6 +1,8 @@
 """Packets on their way to the engine: which are hurt, how, what is written down before, and what goes on."""
 
 import asyncio
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,9 @@ class Road:
     """A path whose events and packets are kept in one list, in the order in which they came."""
 
     def __init__(self, **fields):
-        self.log, self.payloads, self.full, self.next_frame = [], [], False, 0
+        self.log: list[Any] = []
+        self.payloads: list[bytes] = []
+        self.full, self.next_frame = False, 0
         self.path = PacketPath(configured(**fields), self.log.append, lambda: not self.full, self._send)
 
     def _send(self, payload, on_sent):
@@ -30,7 +34,7 @@ class Road:
         for _ in range(packets):
             number, first = self.next_frame // 2 + 1, self.next_frame
             payload = bytes((number,)) + encode(7, first, 2)
-            self.path.put(Packet(payload, first, 2, lambda n=number: self.log.append(f"sent {n}")))
+            self.path.put(Packet(payload, first, 2, partial(self.log.append, f"sent {number}")))
             self.next_frame += 2
 
     def sent(self):
@@ -84,6 +88,16 @@ async def test_a_reordered_packet_lets_so_many_others_pass():
     assert await road.path.heal("reorder") == {"packets": 1}
     assert road.sent() == [2, 3, 1, 4, 5]
     assert road.hurts() == [("reordered", 0)]  # what nobody overtook was not hurt
+
+
+async def test_a_packet_whose_overtakers_were_dropped_was_not_hurt():
+    road = Road()
+    road.hurt("reorder", pattern="10")
+    road.hurt("drop", pattern="1")
+    road.speak(2)
+    assert road.sent() == [1]
+    assert road.hurts() == [("dropped", 2)]
+    assert await road.path.heal("reorder") == {"packets": 0}
 
 
 @pytest.mark.parametrize(
