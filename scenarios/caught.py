@@ -83,6 +83,7 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     # By the bridge's send timeout the session is gone, unless it is kept.
     ("cloud-vanishes-while-talking[small-window]", [REFUSE], set(), None),
     ("cloud-vanishes-while-talking[small-window]", [REFUSE, KEEP], SILENT, ZOMBIE),
+    ("cloud-stalls-reading", [PANIC], SILENT | {"Alive", "Contained"}, PANICKED),
     ("second-stream-on-one-session", ["bridge:shared-stream-queue"], {"Bounded loss"}, "two-streams-split-audio"),
     ("packet-loss-5-percent", ["bridge:drop-after-gap"], {"Bounded loss"}, "packet-loss-doubled"),
     ("corrupted-packet", ["bridge:keep-odd-byte"], SILENT | {"Honest", "Intact"}, "pcm-byte-order"),

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from harness import events as ev
-from harness.checkers.scene import Scene
+from harness.checkers.scene import CAPTIONS, Scene
 from harness.checkers.timeline import at
-from harness.checkers.verdict import Diagnosis
+from harness.checkers.verdict import Diagnosis, Evidence
+from harness.clock import SECOND_NS
+
+ENDS_WITHIN_NS = 2 * SECOND_NS
+"""How soon a new session's stream ends that the error of an old one took down."""
+ASKED = r"Calling JoinRoom RPC|Reconnection failed|Attempting to reconnect|Left LiveKit room|LeaveRoom RPC failed"
+"""What a cloud's log says when it ends or replaces a session itself."""
 
 
 def two_streams_split_audio(s: Scene) -> Diagnosis | None:
@@ -20,3 +26,25 @@ def two_streams_split_audio(s: Scene) -> Diagnosis | None:
     why = "two streams of one session were open, and what one of them brought the other lacked"
     lost = s.verdicts.get("bounded_loss")
     return Diagnosis("two-streams-split-audio", why, (*said, *(lost.evidence[:1] if lost is not None else ())))
+
+
+def old_stream_error(s: Scene) -> Diagnosis | None:
+    """An old stream broke when its session had been replaced, and the new session's stream ended with it."""
+    if not s.broken(*CAPTIONS):
+        return None
+    for t_ns, broke in _broken_streams(s):
+        asked = s.log("cloud", ASKED, t_ns - ENDS_WITHIN_NS)
+        for ended in s.log("cloud", r"Audio stream ended", t_ns):
+            if ended.t_ns > t_ns + ENDS_WITHIN_NS or any(t_ns <= line.t_ns <= ended.t_ns for line in asked):
+                break
+            why = "an old stream broke after its session was replaced, and the new session ended with it"
+            return Diagnosis("old-stream-error-deletes-new-session", why, (broke, *s.proof(ended), s.hop_proof()))
+    return None
+
+
+def _broken_streams(s: Scene) -> list[tuple[int, Evidence]]:
+    """Return when streams broke, by what was done to them and by what the bridge's log says."""
+    unread = [e for e in s.history.all(ev.ForeignStream) if e.outcome == "unread"]
+    done = [(e.t_ns, at(s.history, e.t_ns, "bridge", f"an old stream of {e.user}: {e.detail}")) for e in unread]
+    lines = s.log("bridge", r"Cleaning up session for .* due to stream error", s.struck_ns)
+    return [*done, *((line.t_ns, s.proof(line)[0]) for line in lines)]

@@ -287,6 +287,23 @@ def test_a_second_stream_that_was_let_in_took_what_is_lacking(outcome, chunks, n
     assert (incidents(draft)[0] == "two-streams-split-audio") is named
 
 
+BROKE = ev.ForeignStream(user="alice@x", outcome="unread", chunks=0, detail="broken off by the harness")
+ENDED = log(10.1, "cloud", "Audio stream ended")
+OLD_STREAM = [
+    ("what was done", True, [at(10, BROKE), ENDED]),
+    ("the bridge's log", True, [log(10, "bridge", "Cleaning up session for alice@x due to stream error"), ENDED]),
+    ("it had been refused", False, [at(10, ev.ForeignStream(user="alice@x", outcome="refused", chunks=0, detail="")), ENDED]),
+    ("the cloud left", False, [at(10, BROKE), log(10.05, "cloud", "Left LiveKit room"), ENDED]),
+    ("long before", False, [at(7, BROKE), ENDED]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("named", "events"), [case[1:] for case in OLD_STREAM], ids=[case[0] for case in OLD_STREAM])
+def test_the_error_of_an_old_stream_ended_the_new_session(named, events):
+    found = incidents(without_zombie(broken()).add(*events))
+    assert (found[0] == "old-stream-error-deletes-new-session") is named
+
+
 def test_every_incident_that_a_family_names_is_in_the_list_and_the_other_way_round():
     source = "".join(path.read_text() for path in (PROJECT_ROOT / "harness" / "checkers").glob("families_*.py"))
     assert set(re.findall(r'Diagnosis\(\s*"([a-z-]+)"', source)) <= INCIDENTS
