@@ -27,6 +27,7 @@ def stack_of(port, *, ended=None) -> Any:
     return SimpleNamespace(
         live={"bridge": SimpleNamespace(wait_exit=over, alive=lambda: True)},
         address=lambda _part, _port: ("127.0.0.1", port),
+        bridge_target=lambda: f"127.0.0.1:{port}",
         system=SimpleNamespace(room_of=lambda user: user),
         fronts={"bridge->livekit": ("127.0.0.1", 1)},
         keys=SimpleNamespace(agent_token=lambda _user, _room: "t"),
