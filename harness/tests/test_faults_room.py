@@ -11,7 +11,7 @@ from livekit.protocol.models import DisconnectReason
 from livekit.protocol.rtc import JoinResponse, LeaveRequest, SignalRequest, SignalResponse
 
 from harness.errors import FaultDidNotLand
-from harness.faults import Kicked, OtherEnvironment, RoomDeleted, Simulated, TokenRunsOut
+from harness.faults import Kicked, OtherEnvironment, RoomDeleted, Simulated, TokenRunsOut, WentAway
 from harness.phone.signalling import Signal
 from harness.rig import strangers
 from harness.rooms import LEEWAY_S, RoomKeys
@@ -221,3 +221,15 @@ async def test_a_signal_that_is_let_in_can_be_given_up(livekit):
     signal = await Signal.dial(f"ws://{host}:{port}", KEYS.agent_token(USER, USER))
     signal.abort()
     assert server.left == 0
+
+
+@pytest.mark.parametrize("was_open", [True, False])
+async def test_who_went_away_left_the_room_and_the_cloud_for_good(was_open):
+    phone = MadeUpPhone(close={"was_open": was_open})
+    scene: Any = scene_of(phone)
+    if was_open:
+        assert "closed with 1001 for good" in (await WentAway("alice").inject(scene)).proof
+        assert phone.asked == ["leave", "close"]
+    else:
+        with pytest.raises(FaultDidNotLand, match="no open socket"):
+            await WentAway("alice").inject(scene)
