@@ -34,24 +34,29 @@ STREAM = 1
 class UnreadStream:
     """A StreamAudio of ours on somebody's session that takes no more than `WINDOW_BYTES`."""
 
-    def __init__(self, user: str) -> None:
-        """Prepare; ``open`` dials."""
-        self._user = user
+    def __init__(self, target: str, user: str) -> None:
+        """Prepare; ``target`` is ``host:port`` or ``unix:<path>``."""
+        self._target, self._user = target, user
         self._full = asyncio.Event()
         self.taken_bytes = 0
         """What came of the stream's DATA."""
         self.ended = ""
         """How the bridge ended it, in words; empty while it is open."""
 
-    async def open(self, host: str, port: int, *, within_s: float) -> None:
+    async def open(self, *, within_s: float) -> None:
         """Open it as a cloud would, and wait until its window is full or it has ended.
 
         Raises:
             OSError: nobody listens there.
             TimeoutError: neither came.
         """
-        reader, self._writer = await asyncio.open_connection(host, port)
-        self._writer.write(PREFACE + _opening(f"{host}:{port}", self._user))
+        kind, _, path = self._target.partition(":")
+        if kind == "unix":
+            reader, self._writer = await asyncio.open_unix_connection(path)
+        else:
+            host, _, port = self._target.rpartition(":")
+            reader, self._writer = await asyncio.open_connection(host, int(port))
+        self._writer.write(PREFACE + _opening("localhost" if kind == "unix" else self._target, self._user))
         self._reading = asyncio.create_task(self._read(reader), name=f"unread stream of {self._user}")
         async with asyncio.timeout(within_s):
             await self._full.wait()

@@ -101,16 +101,15 @@ async def open_unread_stream(stack: Stack, user: str) -> str:
     Raises:
         FaultDidNotLand: the bridge is gone, refused it, or sent nothing.
     """
-    host, port = stack.address("bridge", "grpc")
-    stream = UnreadStream(user)
+    stream = UnreadStream(stack.bridge_target(), user)
     try:
-        await stream.open(host, port, within_s=ANSWERS_WITHIN_S)
-    except OSError as error:
-        raise FaultDidNotLand(f"no StreamAudio of {user} could be opened: {error.strerror}") from error
+        await stream.open(within_s=ANSWERS_WITHIN_S)
     except TimeoutError:
         await stream.break_off()
         text = f"a StreamAudio of {user} brought nothing within {ANSWERS_WITHIN_S:g} s"
         raise FaultDidNotLand(text) from None
+    except OSError as error:
+        raise FaultDidNotLand(f"no StreamAudio of {user} could be opened: {error}") from error
     if stream.ended:
         await stream.break_off()
         raise FaultDidNotLand(f"a StreamAudio of {user} ended before anybody stopped to read it: {stream.ended}")

@@ -59,6 +59,14 @@ def test_the_backoff_is_read_in_milliseconds_and_the_timer_table_wins():
     assert read_settings({**env, "REFERENCE_TIMERS": '{"rejoin_backoff_s": 1}'}).timers.rejoin_backoff_s == 1
 
 
+def test_the_grpc_window_is_large_or_what_is_said():
+    assert read_settings(ENV).grpc_window_bytes == 4 * 1024 * 1024
+    assert read_settings({**ENV, "REFERENCE_GRPC_WINDOW_BYTES": "65536"}).grpc_window_bytes == 65_536
+    for wrong in ("0", "64k", "-1"):
+        with pytest.raises(BadSetting, match="expected a number of bytes above 0"):
+            read_settings({**ENV, "REFERENCE_GRPC_WINDOW_BYTES": wrong})
+
+
 def test_secrets_stay_out_of_the_settings_printed():
     env = {
         **ENV,
