@@ -84,6 +84,14 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("cloud-vanishes-while-talking[small-window]", [REFUSE], set(), None),
     ("cloud-vanishes-while-talking[small-window]", [REFUSE, KEEP], SILENT, ZOMBIE),
     ("cloud-stalls-reading", [PANIC], SILENT | {"Alive", "Contained"}, PANICKED),
+    (
+        "old-stream-error-after-replacement",
+        ["bridge:cleanup-by-user-id", "cloud:no-reconnect-on-end"],
+        SILENT | {"Clean"},
+        "old-stream-error-deletes-new-session",
+    ),
+    # A cloud that opens a stream that ended well again has its captions back.
+    ("old-stream-error-after-replacement", ["bridge:cleanup-by-user-id"], set(), None),
     ("second-stream-on-one-session", ["bridge:shared-stream-queue"], {"Bounded loss"}, "two-streams-split-audio"),
     ("packet-loss-5-percent", ["bridge:drop-after-gap"], {"Bounded loss"}, "packet-loss-doubled"),
     ("corrupted-packet", ["bridge:keep-odd-byte"], SILENT | {"Honest", "Intact"}, "pcm-byte-order"),
