@@ -31,7 +31,7 @@ def test_passes_over_a_known_defect_of_another_part():
 def test_an_unknown_name_lists_the_known_ones(name):
     with pytest.raises(UnknownDefect) as caught:
         parse("bridge", [name])
-    assert "bridge knows: deaf-after-gap, keep-session-on-stream-error" in str(caught.value)
+    assert "bridge knows: cleanup-by-user-id, deaf-after-gap" in str(caught.value)
     assert name.removeprefix("bridge:") in str(caught.value)
 
 
