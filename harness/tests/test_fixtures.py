@@ -13,6 +13,7 @@ from fixtures.kill_moments import Moment
 from fixtures.leftovers import mentions
 from harness.errors import FaultNotSupported, MachineError
 from harness.processes import command_line
+from harness.rig import RigOptions
 from harness.runtimes.container import engine as container_engine
 from harness.settings import PROJECT_ROOT
 
@@ -94,3 +95,17 @@ def test_what_is_kept_of_a_kill_names_no_place_of_this_machine(tmp_path):
     assert kept.left == (".venv/bin/python -m harness.ears {runs}/killed/x",)
     assert kept.check_says == f"cut short: {kept.left[0]}"
     assert kept.beside_says == "HOLDS"
+
+
+WINDOW = "cloud.env.REFERENCE_GRPC_WINDOW_BYTES=65536"
+
+
+def test_what_a_story_needs_is_added_to_what_was_asked_for():
+    asked = RigOptions(sets=("bridge.env.LOG_LEVEL=debug",))
+    assert rig.needed(asked, ()) is asked
+    assert rig.needed(asked, [WINDOW]).sets == ("bridge.env.LOG_LEVEL=debug", WINDOW)
+
+
+def test_a_story_that_needs_something_of_a_part_of_ours_is_skipped_where_that_is_somebody_elses():
+    with pytest.raises(FaultNotSupported, match="it does not know"):
+        rig.needed(RigOptions(sets=("cloud.process=/bin/true",)), [WINDOW])
