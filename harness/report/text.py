@@ -9,6 +9,8 @@ from harness.report.charts import ZOMBIES, slope_words
 from harness.report.known import known_seen
 from harness.report.machine import MACHINE, exit_code
 
+ROWS = 20
+"""Books of a hop shown at most; verdict.json has them all."""
 CLUES = 4
 """Pieces of evidence shown per verdict or diagnosis; verdict.json has them all."""
 
@@ -68,7 +70,9 @@ def _accounts(judgement: Judgement) -> list[str]:
     lines += ["| person | hop | spoken | not sent | lost: dropped | excused | unexplained | duplicated | excused |"]
     lines[-1] += " unexplained | reordered | unexplained | corrupted | unexplained | heard |"
     lines.append("|" + "---|" * 15)
-    for a in judgement.accounts:
+    # Of a crowd only those are shown whose books do not balance.
+    shown = [a for a in judgement.accounts if not a.exact] if len(judgement.accounts) > ROWS else judgement.accounts
+    for a in shown[:ROWS]:
         cells = [
             a.person, a.hop, a.spoken, a.not_sent + a.another_way, f"{a.dropped} ({a.dropped_injected})",
             a.lost_excused, a.lost_unexplained, f"{a.duplicated} ({a.duplicated_injected})", a.duplicates_excused,
@@ -76,7 +80,8 @@ def _accounts(judgement: Judgement) -> list[str]:
             f"{a.corrupted} ({a.corrupted_injected})", a.corrupted_unexplained, a.heard,
         ]  # fmt: skip
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    return lines
+    left = len(judgement.accounts) - len(shown[:ROWS])
+    return [*lines, "", f"{left} more in verdict.json."] if left else lines
 
 
 def _slopes(judgement: Judgement) -> list[str]:
