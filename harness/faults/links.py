@@ -133,7 +133,7 @@ class Delay(LinkFault):
 
     async def inject(self, scene: Scene) -> Landed:
         """Begin; the proof that it mattered comes with the heal."""
-        count = await scene.links.delay(self.link, self.way, self.ms, self.jitter_ms, str(self))
+        count = await scene.links.delay(self.link, self.way, self.ms, self.jitter_ms)
         return Landed(f"{self.link}: {self.ms:g} ms more {_in_words(self.way)}; {count} connections open")
 
     async def heal(self, scene: Scene) -> str:

@@ -26,6 +26,8 @@ class Links:
     def __init__(self, run: str, run_dir: Path) -> None:
         """Describe it; ``start`` spawns."""
         self._puppet = Puppet("harness.links", run=run, run_dir=run_dir, proc="links")
+        self.seed = 0
+        """Of all that is random in a link; the rig sets it to the run's."""
 
     @property
     def pid(self) -> int:
@@ -143,10 +145,10 @@ class Links:
         """Read on; return what waited for it."""
         return Waited(**await self._ask("unstall", name, way=way))
 
-    async def delay(self, name: str, way: Ways, delay_ms: float, jitter_ms: float, seed: str) -> int:
+    async def delay(self, name: str, way: Ways, delay_ms: float, jitter_ms: float) -> int:
         """Let bytes and ends come so much later, in order; return how many connections are open."""
         values = {"delay_ms": delay_ms, "jitter_ms": jitter_ms}
-        return int(await self._ask("shape", name, way=way, part="delay", values=values, seed=seed))
+        return int(await self._ask("shape", name, way=way, part="delay", values=values, seed=str(self.seed)))
 
     async def throttle(self, name: str, way: Ways, bytes_per_s: float) -> int:
         """Let no more bytes through than that, per connection and direction; return how many are open."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness import events as ev
+from harness.addresses import in_words
 from harness.control import Puppet
 from harness.errors import MachineError
 from harness.history import Recorder, read_new_events
@@ -74,7 +75,7 @@ class Standing:
             system=stack.system.name,
             parts=tuple(_part(stack, name) for name in stack.system.start_order()),
             links={
-                name: Front(_at(stack.fronts[name]), f"{link.target}.{link.port}")
+                name: Front(in_words(stack.fronts[name]), f"{link.target}.{link.port}")
                 for name, link in stack.system.links.items()
             },
             phone=f"aftershock phone --stack {stack.run} --user {name}@example.com" if dialable else None,
@@ -116,7 +117,7 @@ def _part(stack: Stack, name: str) -> StandingPart:
     return StandingPart(
         name=name, runtime=component.runtime, identity=running.identity,
         container=f"aftershock-{stack.run}-{name}" if inside else None,
-        addresses={port: _at(_listens(stack, name, port)) for port in component.ports},
+        addresses={port: in_words(_listens(stack, name, port)) for port in component.ports},
         log=str(stack.run_dir / "logs" / f"{name}.log"),
     )  # fmt: skip
 
@@ -128,10 +129,6 @@ def _listens(stack: Stack, name: str, port: str) -> tuple[str, int]:
         # By our configuration media has an address of its own, whatever address signalling has.
         host = stack.media_host
     return host, number
-
-
-def _at(address: tuple[str, int]) -> str:
-    return f"{address[0]}:{address[1]}"
 
 
 class Hold:
