@@ -116,7 +116,7 @@ class Rig:
             recorder_epoch_ns=self.epoch_ns,
         )  # fmt: skip
         self._injector = Injector(self.recorder)
-        self.stack.links.seed = options.seed
+        self.stack.links.seed = self.options.seed
         self._exit, self._story, self._baseline = AsyncExitStack(), AsyncExitStack(), Baseline.take(self.stack)
 
     async def stand(self) -> Standing:
