@@ -28,6 +28,8 @@ from harness.links.readers.grpc import BRIDGE, Grpc
 from harness.links.readers.http2 import PREFACE
 from harness.links.reading import Conversation, Unreadable, Way
 from harness.links.tcp import ResetWatch
+from harness.links.triggers import Trigger
+from harness.moments import reply
 from harness.reference.proto import bridge_pb2 as pb
 from harness.speech import encode
 from harness.tests.links_world import HOST, Kept, free_address
@@ -192,6 +194,16 @@ async def test_a_call_that_the_dialer_gives_up_is_cancelled(tap):
     assert (over.way, over.facts["code"], over.facts["reset"]) == ("to-target", "CANCELLED", "CANCEL")
 
 
+async def test_a_reply_is_held_before_its_first_byte_and_goes_on_whole(tap):
+    fired = asyncio.get_running_loop().create_future()
+    tap.front.arm(Trigger(1, reply("JoinRoom"), before=True, hold=True, act="tell", fired=fired))
+    joining = asyncio.ensure_future(tap.unary("JoinRoom", pb.JoinRoomRequest(user_id="alice")))
+    assert (await asyncio.wait_for(fired, 2))["said"] == "reply JoinRoom"
+    assert (await asyncio.wait([joining], timeout=0.05))[0] == set()
+    tap.front.disarm(1)
+    assert pb.JoinRoomResponse.FromString(await joining).participant_count == 2
+
+
 async def test_however_a_real_conversation_is_cut_the_same_is_said(tap):
     await tap.unary("JoinRoom", pb.JoinRoomRequest(user_id="alice", token=TOKEN))
     call = tap.channel.stream_stream(f"/{BRIDGE}/StreamAudio", pb.AudioChunk.SerializeToString)(timeout=5)
@@ -349,6 +361,18 @@ def test_a_very_long_message_is_named_and_not_stored():
         assert len(spoken.reader._calls[1].to_target.left) < 100_000
         assert spoken.reader.settled("to-target") >= at  # the sender may need an answer to go on
     assert [(s.name, dict(s.facts)) for s in said] == [("JoinRoomRequest", {}), ("JoinRoomRequest", {"user": "alice"})]
+
+
+def test_messages_that_are_never_finished_are_not_stored_for_ever():
+    spoken = Spoken()
+    part = b"\0" + (1 << 20).to_bytes(4, "big")
+    with pytest.raises(Unreadable, match="to be finished"):
+        for number in range(12):
+            spoken.call(stream=2 * number + 1)
+            spoken.data("to-target", part, stream=2 * number + 1)
+            for _ in range(60):
+                spoken.data("to-target", bytes(16_384), stream=2 * number + 1)
+    assert number > 6
 
 
 @pytest.mark.parametrize(

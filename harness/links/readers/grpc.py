@@ -17,7 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from harness.clock import MS_NS, now_ns
 from harness.events.wire import Fact
-from harness.links.readers.http2 import Data, GoAway, Headers, Http2, Piece, Ping, Reset, error_name
+from harness.links.readers.http2 import WHOLE_BYTES, Data, GoAway, Headers, Http2, Piece, Ping, Reset, error_name
 from harness.links.reading import Said, Unreadable, Way
 from harness.moments import Kind
 from harness.redact import mask
@@ -31,7 +31,9 @@ MESSAGE_BYTES = 64 << 20
 """A longer one is none: the contract allows 10 MB."""
 KEPT_BYTES = 16_384
 """A longer message is not kept back until it is complete: its sender may wait for room in its window meanwhile."""
-MAX_STREAMS = 4_096
+UNFINISHED_BYTES = 8 << 20
+"""More of messages that are not complete, at once on one connection, is taken for nonsense."""
+MAX_STREAMS = 1_024
 """Calls open at once on one connection; more are taken for nonsense."""
 _STRINGS = frozenset({
     "error", "last_disconnect_reason", "participant_id", "reason", "request_id", "room_name", "server_version",
@@ -246,10 +248,15 @@ class Grpc:
         messages = call.to_target if way == "to-target" else call.to_dialer
         for start, is_compressed, body in messages.feed(piece):
             yield self._message(way, Piece(piece.stream, start, piece.end), call, messages, is_compressed, body)
+        if len(messages.left) > WHOLE_BYTES and self._unfinished_bytes() > UNFINISHED_BYTES:
+            raise Unreadable(f"expected messages to be finished; seen {UNFINISHED_BYTES} bytes of such that are not")
         if way == "to-target":
             self._half_close(piece)
         elif piece.is_last:
             yield self._over(piece, call, "UNKNOWN", "the stream ended without a status")
+
+    def _unfinished_bytes(self) -> int:
+        return sum(len(call.to_target.left) + len(call.to_dialer.left) for call in self._calls.values())
 
     def _message(
         self, way: Way, piece: Piece, call: _Call, messages: _Messages, is_compressed: bool, body: bytes | None
