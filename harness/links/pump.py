@@ -12,13 +12,13 @@ import random
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal
 
 from harness.clock import now_ns
 from harness.links.kernel import undelivered_bytes
-from harness.links.reading import Conversation, Said, Way
+from harness.links.reading import Said, Way
 from harness.links.shaping import Shape, Shaping
-from harness.links.triggers import KEPT_BYTES, Trigger, Triggers
+from harness.links.triggers import KEPT_BYTES, Listener, Trigger
 
 CHUNK_BYTES = 65_536
 _buffer = memoryview(bytearray(CHUNK_BYTES))  # one for all: a chunk is passed on before the next callback runs
@@ -26,26 +26,6 @@ UNDELIVERED_LOOK_S = 0.001
 """A cut behind exactly so many bytes waits until the other end's kernel has them all; nothing tells but a look."""
 Stop = Literal["full", "held", "shaped", "stalled", "hole", "reset"]
 """Why a source is not read: the sink is full, a trigger holds, a shaper is full, a fault of ours, its own reset."""
-
-
-class Listener(Protocol):
-    """What a connection does with what its reader understood."""
-
-    number: int
-    conversation: Conversation | None
-
-    @property
-    def triggers(self) -> Triggers:
-        """The link's triggers."""
-        ...
-
-    def heard(self, said: list[Said], t_ns: int) -> None:
-        """Write down what a reader understood of bytes that came at ``t_ns``."""
-        ...
-
-    def cut(self) -> None:
-        """Reset the connection on our own orders."""
-        ...
 
 
 class Pump:
@@ -65,6 +45,8 @@ class Pump:
         self._unweighed: deque[Said] = deque()
         self._due: deque[tuple[Trigger, Said]] = deque()
         """Triggers that have yet to act on what was said last."""
+        self._behind: Callable[[], None] | None = None
+        """The source's reset, which waits behind what is held."""
         self._stops: set[Stop] = set()
         self._is_running = self._is_reading = False
         self._source_ended = False
@@ -234,7 +216,15 @@ class Pump:
         except OSError:
             self._sink_broke()
             return
+        if self._behind is not None and "held" not in self._stops:
+            self._behind()
+            return
         self._look_again()
+
+    def keeps_behind(self, reset: Callable[[], None]) -> bool:
+        """Keep the source's reset back behind what is held here; false when nothing is."""
+        self._behind = reset if "held" in self._stops else None
+        return self._behind is not None
 
     def _settled(self) -> int:
         talk = self._listener.conversation

@@ -175,26 +175,36 @@ class Connection:
             for pump in (self.to_target, self.to_dialer):
                 pump.stop("reset")
             return
-        if first != "link" and self._owner.triggers and self._is_running:
-            way = _way_from(first)
-            at = self.pump(way).read_bytes
-            said = Said(way, "end", "reset", at, at)
-            taken = self._owner.triggers.taking(said)
-            held = hold_back(taken, lambda _drop: self._really_reset(first))
-            for trigger in taken:
-                trigger.fire(self.number, said)
-            if held:
-                self._resets.drop(self.dialer)
-                self._resets.drop(self.target)
-                self.to_target.halt()
-                self.to_dialer.halt()
-                return
+        if first != "link" and self._keeps_back(first):
+            return
         if first != "link":
             pump = self.pump(_way_from(first))
             pump.drain()
             self._is_resetting = pump.reset_later(lambda: self._really_reset(first))
         if not self._is_resetting or first == "link":
             self._really_reset(first)
+
+    def _keeps_back(self, first: End) -> bool:
+        """Tell whether a trigger keeps a reset back: it waits behind what is held, or is the moment itself."""
+        way = _way_from(first)
+        if self.pump(way).keeps_behind(lambda: self.reset(first)):
+            for pump in (self.to_target, self.to_dialer):
+                pump.stop("reset")
+            return True
+        if not (self._owner.triggers and self._is_running):
+            return False
+        at = self.pump(way).read_bytes
+        said = Said(way, "end", "reset", at, at)
+        taken = self._owner.triggers.taking(said)
+        held = hold_back(taken, lambda _drop: self._really_reset(first))
+        for trigger in taken:
+            trigger.fire(self.number, said)
+        if held:
+            self._resets.drop(self.dialer)
+            self._resets.drop(self.target)
+            self.to_target.halt()
+            self.to_dialer.halt()
+        return held
 
     def half_close(self, towards: Literal["target", "dialer"]) -> bool:
         """Send a FIN to one end though the other did not; false when it has had one."""

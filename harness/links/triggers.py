@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from harness.clock import now_ns
-from harness.links.reading import Said, Way
+from harness.links.reading import Conversation, Said, Way
 from harness.moments import Moment
 
 Act = Literal["tell", "cut", "hang"]
@@ -114,6 +114,26 @@ class Triggers:
     def all(self) -> Iterable[Trigger]:
         """Return all that are armed."""
         return tuple(self._armed.values())
+
+
+class Listener(Protocol):
+    """What a connection does with what its reader understood."""
+
+    number: int
+    conversation: Conversation | None
+
+    @property
+    def triggers(self) -> Triggers:
+        """The link's triggers."""
+        ...
+
+    def heard(self, said: list[Said], t_ns: int) -> None:
+        """Write down what a reader understood of bytes that came at ``t_ns``."""
+        ...
+
+    def cut(self) -> None:
+        """Reset the connection on our own orders."""
+        ...
 
 
 def hold_back(triggers: Sequence[Trigger], go: Callable[[bool], None]) -> bool:
