@@ -43,8 +43,10 @@ def old_stream_error(s: Scene) -> Diagnosis | None:
 
 
 def _broken_streams(s: Scene) -> list[tuple[int, Evidence]]:
-    """Return when streams broke, by what was done to them and by what the bridge's log says."""
+    """Return when old streams broke: by what was done to them, and by what the bridge's log says after a join."""
     unread = [e for e in s.history.all(ev.ForeignStream) if e.outcome == "unread"]
     done = [(e.t_ns, at(s.history, e.t_ns, "bridge", f"an old stream of {e.user}: {e.detail}")) for e in unread]
-    lines = s.log("bridge", r"Cleaning up session for .* due to stream error", s.struck_ns)
+    joined = s.log("bridge", r"Successfully joined room", s.struck_ns)
+    since_ns = joined[0].t_ns if joined else s.until_ns
+    lines = s.log("bridge", r"Cleaning up session for .* due to stream error", since_ns)
     return [*done, *((line.t_ns, s.proof(line)[0]) for line in lines)]

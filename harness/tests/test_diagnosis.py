@@ -290,9 +290,11 @@ def test_a_second_stream_that_was_let_in_took_what_is_lacking(outcome, chunks, n
 
 BROKE = ev.ForeignStream(user="alice@x", outcome="unread", chunks=0, detail="broken off by the harness")
 ENDED = log(10.1, "cloud", "Audio stream ended")
+CLEANED = log(10, "bridge", "Cleaning up session for alice@x due to stream error")
 OLD_STREAM = [
     ("what was done", True, [at(10, BROKE), ENDED]),
-    ("the bridge's log", True, [log(10, "bridge", "Cleaning up session for alice@x due to stream error"), ENDED]),
+    ("the bridge's log", True, [log(9.5, "bridge", "Successfully joined room: userId=alice@x"), CLEANED, ENDED]),
+    ("of the only stream", False, [CLEANED, ENDED]),
     ("it had been refused", False, [at(10, msgspec.structs.replace(BROKE, outcome="refused")), ENDED]),
     ("the cloud left", False, [at(10, BROKE), log(10.05, "cloud", "Left LiveKit room"), ENDED]),
     ("long before", False, [at(7, BROKE), ENDED]),
