@@ -113,6 +113,6 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("token-expired-after-sleep", ["cloud:no-grace-cleanup"], {"Clean"}, "token-expired-after-sleep"),
     ("signalling-cut-media-alive[bridge]", DEAF, set(), None),
     ("signalling-refused-beyond-the-redials", ["phone:no-room-retry"], SILENT, "phone-fails-room-rejoin"),
-    ("slow-signalling-at-join[3s]", ["cloud:no-join-retry"], SILENT | {"Clean"}, "sfu-down-at-join"),
+    ("slow-signalling-at-join[3s]", ["cloud:no-join-retry"], SILENT, "sfu-down-at-join"),
 ]
 """Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""

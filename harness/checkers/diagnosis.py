@@ -63,6 +63,7 @@ FAMILIES: tuple[Family, ...] = (
     families_cloud.old_close_disposes,
     families_cloud.orphan_ping_pong,
     families_cloud.sfu_down_at_join,
+    families_room.slow_join_given_up,
     families_packets.packet_loss_doubled,
     families_cloud.pcm_byte_order,
     families_cloud.stream_end_not_retried,

@@ -23,6 +23,10 @@ KICKED_LOG = r"Disconnected from LiveKit room"
 NO_KICK = re.compile(r"(?i)SERVER_SHUTDOWN|CLIENT_INITIATED|STATE_MISMATCH")
 """Reasons of a disconnection that nobody meant, or that the bridge wanted itself."""
 JOINED_LOG = r"Successfully joined room"
+ASKED_LOG = r"Calling JoinRoom RPC"
+GIVEN_UP_LOG = r"JoinRoom RPC failed.*DEADLINE_EXCEEDED"
+GIVEN_UP = frozenset({"CANCELLED", "DEADLINE_EXCEEDED"})
+"""How a call ends that its caller no longer waits for."""
 EXPIRED = re.compile(r"(?i)token is expired|token.*expired|HTTP 401")
 """How LiveKit turns away who shows a token that ran out."""
 SESSIONS_LEFT = re.compile(r"holds (\d+) sessions for (\d+) connected")
@@ -65,6 +69,28 @@ def refused_after_kick(s: Scene) -> Diagnosis | None:
             why = "the agent was put out of its room, and its session stayed: every join after that was refused"
             return Diagnosis("refusal-kicked-stream-open", why, (kick.proof, *s.proof(line), s.hop_proof()))
     return None
+
+
+def slow_join_given_up(s: Scene) -> Diagnosis | None:
+    """The bridge took too long to get into the room, and the cloud, which gave that join up, never asked again."""
+    if s.silent_from not in {"bridge-out", "cloud-in", "stt-in"} or not s.broken(*CAPTIONS):
+        return None
+    given_up = [(line.t_ns, of_log(s.history, line)) for line in s.log("cloud", GIVEN_UP_LOG, s.struck_ns)]
+    for said in s.history.all(ev.WireSaid):
+        ended = said.what == "status" and said.name == "JoinRoom" and s.struck_ns <= said.t_ns <= s.until_ns
+        if ended and said.way == "to-target" and said.facts.get("code") in GIVEN_UP and not said.facts.get("replies"):
+            text = f"JoinRoom given up by the cloud after {said.facts.get('took_ms', '?')} ms without an answer"
+            given_up.append((said.t_ns, at(s.history, said.t_ns, said.link, text)))
+    last_ns = max((t_ns for t_ns, _ in given_up), default=0)
+    if not given_up or s.log("cloud", ASKED_LOG, last_ns + 1) or _cloud_ended(s, last_ns):
+        return None
+    why = "the bridge did not get into the room in time when it was asked to join, and nobody asked again"
+    return Diagnosis("sfu-down-at-join", why, (*(proof for _, proof in given_up[:2]), s.hop_proof()))
+
+
+def _cloud_ended(s: Scene, t_ns: int) -> bool:
+    ends = [e.t_ns for e in s.history.all(ev.ComponentExited) if e.component.startswith("cloud")]
+    return any(t_ns <= end_ns <= s.until_ns for end_ns in ends)
 
 
 def token_expired(s: Scene) -> Diagnosis | None:
