@@ -19,6 +19,7 @@ from harness.checkers.hearing import deaf_spans, observed
 from harness.checkers.injections import DAMAGED, Injections, injections, other_windows
 from harness.checkers.timeline import (
     FRAME_NS,
+    IN_FLIGHT_NS,
     Indices,
     Span,
     distinct,
@@ -43,6 +44,10 @@ UNDRAINED_NS: Final = 2 * SECOND_NS
 
 _known: WeakKeyDictionary[History, dict[tuple[int, int] | None, tuple[HopAccount, ...]]] = WeakKeyDictionary()
 """Books of histories that still are of use: a checker and the report ask for the same ones."""
+
+
+SETTLED_NS: Final = IN_FLIGHT_NS
+"""Captions are steady again when frames come to cloud-in without a gap; the hop behind it may be a moment later."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +102,8 @@ def _spoken(history: History, speaker: int, person: str, bounds: tuple[int, int]
     if history.last(ev.Drained) is None:
         end_ns = min(end_ns, observed_end_ns(history) - UNDRAINED_NS)
     excused = (times > end_ns + FRAME_NS) | (times < (history.end_ns if since_ns is None else since_ns))
-    excused |= _inside(times, impacts(history, person, windows=other_windows(history)))
+    hit = impacts(history, person, windows=other_windows(history))
+    excused |= _inside(times, [Span(span.start_ns, span.end_ns + SETTLED_NS) for span in hit])
     return _Spoken(
         every, np.isin(every, index[(flags & UNSENT) != 0]), np.isin(every, index[(flags & int(Flag.FALLBACK)) != 0]),
         excused, injections(history, speaker),
