@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 
+from harness import events as ev
 from harness.checkers.scene import CAPTIONS, JOIN_FAILED, Scene
-from harness.checkers.verdict import Diagnosis, Outcome
+from harness.checkers.timeline import at
+from harness.checkers.verdict import Diagnosis, Evidence, Outcome
 
 UNWILLING = re.compile(r"(?i)\bSIGTERM\b|asked to end")
 """How Alive tells of a component that was asked to end and stayed."""
 GROWING = re.compile(r"(?i)per cycle|a cycle|each cycle|\bslope\b|grew|grows")
 """How Clean tells of a quantity that rises from cycle to cycle."""
+PANICKED = "exited 2"
+"""How a Go program ends by a panic."""
+PANICS_WITHIN_S = 1.5
+"""From the call that ends a session to the next packet for it, and to the process's end being noticed."""
 MANY_JOINS = 4
 """A leak is a matter of many joins; fewer show a session that was left, not one that is kept each time."""
 
@@ -42,11 +48,30 @@ def join_refused(s: Scene) -> Diagnosis | None:
 
 def bridge_panic(s: Scene) -> Diagnosis | None:
     """The bridge ends with a panic on a closed channel."""
-    lines = s.log("bridge", r"send on closed channel")
-    if not lines or not s.broken("alive", *CAPTIONS):
+    if not s.broken("alive", *CAPTIONS):
         return None
+    proof = s.proof(*s.log("bridge", r"send on closed channel"))
     why = "the bridge panicked on a packet that came after its session was closed"
-    return Diagnosis("bridge-panic-closed-channel", why, s.proof(*lines))
+    if not proof:
+        proof = _panicked(s)
+        why = "the bridge ended by itself, as a Go program does that panics, when a session of it was closed"
+    return Diagnosis("bridge-panic-closed-channel", why, proof) if proof else None
+
+
+def _panicked(s: Scene) -> tuple[Evidence, ...]:
+    """Return what shows a panic without the bridge's words: its exit code, right after a call that ends a session."""
+    calls = [
+        at(s.history, e.t_ns, f"wire {e.link}", f"{e.name} on its way to the bridge")
+        for e in s.history.all(ev.WireSaid) if e.what == "request" and e.name in {"LeaveRoom", "JoinRoom"}
+    ]  # fmt: skip
+    calls += [at(s.history, e.t_ns, "fault", e.fault) for e in s.history.all(ev.Injecting) if "SessionEnded" in e.fault]
+    for e in s.history.all(ev.ComponentExited):
+        own = e.component.startswith("bridge") and e.exit_text == PANICKED and not (e.by_us or e.machine)
+        since = s.history.seconds(e.t_ns) - PANICS_WITHIN_S
+        near = [call for call in calls if since <= call.t_s <= s.history.seconds(e.t_ns)]
+        if own and near:
+            return (at(s.history, e.t_ns, e.component, e.exit_text), near[-1])
+    return ()
 
 
 def bridge_sigterm_hangs(s: Scene) -> Diagnosis | None:

@@ -288,6 +288,19 @@ def test_a_second_stream_that_was_let_in_took_what_is_lacking(outcome, chunks, n
     assert (incidents(draft)[0] == "two-streams-split-audio") is named
 
 
+@pytest.mark.parametrize(
+    ("exit_text", "by_us", "asked_s", "named"),
+    [("exited 2", False, 9.8, True), ("exited 2", False, 7, False), ("exited 2", True, 9.8, False),
+     ("exited -11", False, 9.8, False)],
+    ids=["panic", "long after", "ours", "another end"],
+)  # fmt: skip
+def test_a_panic_is_known_without_the_bridges_words(exit_text, by_us, asked_s, named):
+    asked = ev.WireSaid(link="cloud->bridge", conn=1, way="to-target", what="request", name="LeaveRoom", stream=3)
+    gone = ev.ComponentExited(component="bridge", identity="7", exit_text=exit_text, by_us=by_us)
+    draft = without_zombie(broken()).add(at(asked_s, asked), at(10, gone))
+    assert ("bridge-panic-closed-channel" in incidents(draft)) is named
+
+
 BROKE = ev.ForeignStream(user="alice@x", outcome="unread", chunks=0, detail="broken off by the harness")
 ENDED = log(10.1, "cloud", "Audio stream ended")
 CLEANED = log(10, "bridge", "Cleaning up session for alice@x due to stream error")
