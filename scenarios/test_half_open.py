@@ -73,16 +73,16 @@ async def test_a_close_that_reaches_the_cloud_late_ends_nothing(rig):
     )  # fmt: skip
 
 
-STALLED_S = 10
-"""Twice the lag budget of 5 s, and little enough for what waits to be worth its words."""
+STALLED_S = 12
+"""Twice the lag budget of 5 s and more, as kernels on the way take some 4 s of speech before anybody has to wait."""
 
 
 @scenario("stt-stalls")
 async def test_captions_are_not_late_after_stt_took_nothing(rig):
-    """Speech recognition takes no audio for 10 s, closes nothing, and goes on.
+    """Speech recognition takes no audio for 12 s, closes nothing, and goes on.
 
-    Captions of what is spoken since come within 6 s (10 s with real timers) and are at most 5 s late: what had to wait
-    is sent at once, and not at the speed of speech. All of it may be lost.
+    Captions flow at most 12 s and a recovery's budget of 6 s later (10 s with real timers), and then none is more than
+    5 s late: what had to wait goes at once, and not at the speed of speech. No more than the stall and 6 s may be lost.
     """
     async with rig() as r:
         alice = await r.phone("alice")
@@ -92,9 +92,10 @@ async def test_captions_are_not_late_after_stt_took_nothing(rig):
         async with r.fault(Stall("cloud->stt", way="to-target")):
             await r.wait(STALLED_S, f"speech recognition takes no audio for {STALLED_S} s")
 
-        await r.recovered(alice.flow, within_s=r.budget.resumes_s, anchor="heal")
+        # Later than elsewhere: how late what then comes is, is what this story asks.
+        await r.recovered(alice.flow, within_s=STALLED_S + r.budget.resumes_s, anchor="heal")
     r.check(
-        resumes(within_s=r.budget.resumes_s), honest(),
+        resumes(within_s=STALLED_S + r.budget.resumes_s), honest(),
         bounded_loss(steady_ms=0, impact_ms=(STALLED_S + r.budget.resumes_s) * 1000),
         timely(lag_s=r.budget.lag_s), *always,
     )  # fmt: skip

@@ -108,17 +108,21 @@ class SonioxStream:
         self._audio = Outbox(CHUNKS_BUFFERED)
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._closing = False
-        self.ready = False
-        """Whether it may be believed that words come of what is fed."""
+        self._configured = self._stuck = False
         self.last_audio_s = asyncio.get_running_loop().time()
         """Loop time of the newest audio fed."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may be believed that words come of what is fed."""
+        return self._configured and not self._stuck
 
     def feed(self, pcm: bytes) -> None:
         """Queue one chunk; it leaves as one binary frame once the stream is ready."""
         self.last_audio_s = asyncio.get_running_loop().time()
         dropped = self._audio.dropped
         self._audio.put(pcm)
-        if self.ready and self._audio.dropped > dropped and dropped % CHUNKS_QUEUED == 0:
+        if self._configured and self._audio.dropped > dropped and dropped % CHUNKS_QUEUED == 0:
             self._log.warning("STT takes no audio: the oldest is dropped", dropped=self._audio.dropped)
 
     def finalize(self) -> None:
@@ -145,12 +149,12 @@ class SonioxStream:
                 with contextlib.suppress(ConnectionError, aiohttp.ClientError):
                     await socket.send_str(json.dumps(self._configuration()))
                 ended = await self._listen(socket)
-                if not self.ready and not self._closing and self._ctx.defects.has("stt-init-hang"):
+                if not self._configured and not self._closing and self._ctx.defects.has("stt-init-hang"):
                     side[0].cancel()
                     await asyncio.Event().wait()  # "ready" never comes, and nothing else is waited for
                 return ended
             finally:
-                self.ready = False
+                self._configured = False
                 for task in side:
                     task.cancel()
                 await asyncio.gather(*side, return_exceptions=True)
@@ -181,18 +185,18 @@ class SonioxStream:
     async def _send(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         # The provider never says "ready"; the real cloud waits this long and then believes it.
         await asyncio.sleep(self._ctx.timers.stt_ready_s)
-        self.ready = True
+        self._configured = True
         self._log.debug("STT stream ready")
         if self._ctx.defects.has("unbounded-backlog"):
             self._audio.limit = sys.maxsize
             await self._audio.drain_into(socket, self._at_the_speed_of_speech(socket))
             return
         self._audio.limit = CHUNKS_QUEUED
-        await self._audio.drain_into(socket, _taken_by(socket))
+        await self._audio.drain_into(socket, self._taken_by(socket))
 
     def _at_the_speed_of_speech(self, socket: aiohttp.ClientWebSocketResponse) -> Before:
         """Make a wait that lets no audio go sooner after the one before than it took to be spoken."""
-        taken, clock = _taken_by(socket), asyncio.get_running_loop().time
+        taken, clock = self._taken_by(socket), asyncio.get_running_loop().time
         due_s = clock()
 
         async def wait(entry: str | bytes) -> None:
@@ -200,6 +204,23 @@ class SonioxStream:
             await taken(entry)
             await asyncio.sleep(max(0.0, due_s - clock()))
             due_s = max(due_s, clock()) + len(entry) / BYTES_PER_S
+
+        return wait
+
+    def _taken_by(self, socket: aiohttp.ClientWebSocketResponse) -> Before:
+        """Make a wait until little is on its way to the other end: its kernel takes no more when its reader stalls."""
+        number, clock = socket.get_extra_info("socket"), asyncio.get_running_loop().time
+        waiting = array.array("i", [0])
+
+        async def wait(_entry: str | bytes) -> None:
+            began_s = clock()
+            while number is not None and number.fileno() >= 0 and not socket.closed:
+                fcntl.ioctl(number.fileno(), termios.TIOCOUTQ, waiting)
+                if waiting[0] < ON_THE_WAY_BYTES:
+                    break
+                self._stuck = self._stuck or clock() - began_s > self._ctx.timers.audio_unavailable_s
+                await asyncio.sleep(LOOK_AGAIN_S)
+            self._stuck = False
 
         return wait
 
@@ -228,18 +249,3 @@ class SonioxStream:
                     self._on_transcript(transcript)
         reason = "Stream closed normally" if self._closing else f"closed by STT ({socket.close_code})"
         return Ended(None, reason, socket.close_code, answered)
-
-
-def _taken_by(socket: aiohttp.ClientWebSocketResponse) -> Before:
-    """Make a wait until little is on its way to the other end: its kernel takes no more when its reader stalls."""
-    number = socket.get_extra_info("socket")
-    waiting = array.array("i", [0])
-
-    async def wait(_entry: str | bytes) -> None:
-        while number is not None and number.fileno() >= 0 and not socket.closed:
-            fcntl.ioctl(number.fileno(), termios.TIOCOUTQ, waiting)
-            if waiting[0] < ON_THE_WAY_BYTES:
-                return
-            await asyncio.sleep(LOOK_AGAIN_S)
-
-    return wait
