@@ -39,10 +39,7 @@ def stt_closes_during_init(s: Scene) -> Diagnosis | None:
     closed = [e for e in s.history.all(ev.SttClosed) if e.by != "cloud" and e.t_ns <= s.until_ns]
     if not closed or _was_ready(s, closed[-1]) or any(e.t_ns > closed[-1].t_ns for e in s.history.all(ev.SttOpened)):
         return None
-    proof = [
-        at(s.history, e.t_ns, "stt-in", f"connection {e.conn} closed before it took audio")
-        for e in closed[-2:]
-    ]
+    proof = [at(s.history, e.t_ns, "stt-in", f"connection {e.conn} closed before it took audio") for e in closed[-2:]]
     why = "the STT closed the new stream before it was ready, and the cloud never opened another"
     return Diagnosis("stt-closes-during-init", why, (*proof, s.hop_proof()))
 
