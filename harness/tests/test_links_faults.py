@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import socket
 import time
 
 import pytest
@@ -93,6 +94,17 @@ async def test_an_idle_hole_says_so(bench):
     await bench.pair()
     hurting.hole(bench.front, {"way": "both"})
     assert waited(bench) == {"bytes": 0, "ends": 0, "dialers": 0, "windows": 0, "connections": 1}
+
+
+async def test_what_a_delay_has_on_its_way_is_stopped_by_a_hole(ways, bench):
+    way, one, other = ways
+    delay(bench, way, 20)
+    await one.send(b"late")
+    await asyncio.sleep(0.005)
+    hurting.hole(bench.front, {"way": way})
+    await hears_nothing(other)
+    waited(bench, way)
+    assert await other.get() == b"late"
 
 
 async def test_what_was_under_way_is_stopped_by_a_hole(bench):
@@ -313,6 +325,22 @@ async def test_exactly_so_many_bytes_arrive_before_the_cut(ways, bench):
     assert found == 100_001
     assert await asyncio.wait_for(cutting, 2) == 1
     assert (await bench.event(ev.LinkClosed)).first == "link"
+
+
+async def test_a_cut_waits_for_a_slow_reader_to_have_all_that_came_before(ways, bench):
+    way, one, other = ways
+    other.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    cutting = asyncio.create_task(hurting.cut_after(bench.front, {"way": way, "bytes": 500_000}))
+    await asyncio.sleep(0)
+    sending = asyncio.create_task(one.send(bytes(600_000)))
+    found = 0
+    with contextlib.suppress(ConnectionResetError):
+        while True:
+            found += len(await other.get())
+            await asyncio.sleep(0)
+    assert found == 500_000
+    assert await asyncio.wait_for(cutting, 2) == 1
+    await asyncio.gather(sending, return_exceptions=True)
 
 
 async def test_only_the_first_that_carries_so_many_is_cut(bench):
