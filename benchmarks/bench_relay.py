@@ -36,7 +36,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 50
 MESSAGES_PER_S = 25
 SLICES = 5
+WARM_S = 0.5
+"""Not counted: nowhere do fifty streams of speech begin at once, and a stream's first frames are the dear ones."""
 Address = tuple[str, int]
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Fronts = dict[tuple[str, bool], Address]
 """Traffic and whether it is bulk -> where to dial."""
 
@@ -76,25 +79,37 @@ def _cpu_s(pid: int | None) -> float:
     return float(times.user + times.system)
 
 
-async def measure(traffic: Traffic, address: Address, seconds: float) -> list[int]:
-    """Return the round trips, in ns, of all connections to ``address``, begun evenly spread."""
-    streams = []
-    for _ in range(CONNECTIONS):
-        reader, writer = await asyncio.open_connection(*address)
-        writer.write(traffic.hello(bulk=False))
-        await reader.readexactly(len(traffic.greeting))
-        streams.append((reader, writer))
-    step_ns = SECOND_NS // MESSAGES_PER_S
-    start_ns = now_ns() + 50 * MS_NS
-    talks = []
-    for i, pair in enumerate(streams):
-        first_ns = start_ns + i * step_ns // CONNECTIONS
-        due_ns = [first_ns + n * step_ns for n in range(int(seconds * MESSAGES_PER_S))]
-        talks.append(talk(traffic, pair, i + 1, due_ns))
-    found = await asyncio.gather(*talks)
-    for _, writer in streams:
-        writer.close()
-    return [value for values in found for value in values]
+class Talk:
+    """50 connections through one relay that stay open; each is spoken on from slice to slice."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        """Describe it; ``dial`` opens."""
+        self._traffic, self._streams, self._said = traffic, list[Streams](), 0
+
+    async def dial(self, address: Address) -> None:
+        """Open all connections."""
+        for _ in range(CONNECTIONS):
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(self._traffic.hello(bulk=False))
+            await reader.readexactly(len(self._traffic.greeting))
+            self._streams.append((reader, writer))
+
+    async def measure(self, seconds: float) -> list[int]:
+        """Talk on all of them, begun evenly spread; return the round trips in ns."""
+        step_ns, count = SECOND_NS // MESSAGES_PER_S, max(1, int(seconds * MESSAGES_PER_S))
+        start_ns = now_ns() + 50 * MS_NS
+        talks = []
+        for i, streams in enumerate(self._streams):
+            first_ns = start_ns + i * step_ns // CONNECTIONS
+            due_ns = [first_ns + n * step_ns for n in range(count)]
+            talks.append(talk(self._traffic, streams, i + 1, self._said, due_ns))
+        self._said += count
+        return [value for values in await asyncio.gather(*talks) for value in values]
+
+    def close(self) -> None:
+        """Close all connections."""
+        for _, writer in self._streams:
+            writer.close()
 
 
 class Bench:
@@ -148,11 +163,17 @@ class Bench:
     async def run(self, seconds: float) -> None:
         """Measure every sort of traffic on every relay, in turns."""
         for traffic in TRAFFIC.values():
+            talks = {relay.name: Talk(traffic) for relay in self.relays}
+            for relay in self.relays:
+                await talks[relay.name].dial(relay.fronts[traffic.name, False])
+                await talks[relay.name].measure(WARM_S)
             for _ in range(SLICES):
                 for relay in self.relays:
                     with relay.counting(traffic.name):
-                        found = await measure(traffic, relay.fronts[traffic.name, False], seconds / SLICES)
+                        found = await talks[relay.name].measure(seconds / SLICES)
                     relay.round_trips_ns[traffic.name] += found
+            for opened in talks.values():
+                opened.close()
             for _ in range(3):
                 for relay in self.relays:
                     front = relay.fronts[traffic.name, True]

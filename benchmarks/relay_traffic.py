@@ -144,8 +144,8 @@ def _data(message: bytes) -> bytes:
 TRAFFIC: dict[str, Traffic] = {traffic.name: traffic for traffic in (WebSocket(), GrpcStream())}
 
 
-async def talk(traffic: Traffic, streams: Any, speaker: int, due_ns: Sequence[int]) -> list[int]:
-    """Send a message at each of the times; return the round trips in ns."""
+async def talk(traffic: Traffic, streams: Any, speaker: int, said: int, due_ns: Sequence[int]) -> list[int]:
+    """Send a message at each of the times, ``said`` were before; return the round trips in ns."""
     reader, writer = streams
     found: list[int] = []
 
@@ -155,7 +155,7 @@ async def talk(traffic: Traffic, streams: Any, speaker: int, due_ns: Sequence[in
             found.append(now_ns() - traffic.sent_ns(echoed))
 
     listening = asyncio.create_task(listen())
-    for number, at_ns in enumerate(due_ns):
+    for number, at_ns in enumerate(due_ns, said):
         await asyncio.sleep(max(0, at_ns - now_ns()) / 1e9)  # the next 40 ms of speech
         writer.write(traffic.message(speaker, number))
     await asyncio.wait_for(listening, 10)
