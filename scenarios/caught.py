@@ -116,7 +116,7 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("slow-signalling-at-join[3s]", ["cloud:no-join-retry"], SILENT, "sfu-down-at-join"),
     ("phone-half-open", ["cloud:no-pong-timeout"], {"Resumes"}, "phone-half-open"),
     ("late-close-of-old-socket", [NO_IDENTITY], UNSEEN, OLD_CLOSE),
-    ("stt-stalls", ["cloud:unbounded-backlog"], {"Timely"}, "captions-lag-after-burst"),
+    ("stt-stalls", ["cloud:unbounded-backlog"], {"Timely", "Bounded loss"}, "captions-lag-after-burst"),
     ("stt-closes-during-init", ["cloud:stt-init-hang"], SILENT, "stt-closes-during-init"),
     ("webhook-hangs", ["cloud:apps-before-ack"], SILENT | {"Honest"}, "ack-late-slow-webhook"),
 ]

@@ -146,7 +146,7 @@ class FakeStt:
         self.closes: list[int] = []
         self.socket: Any = None
         self.refuse_code = 0
-        self.is_away = False
+        self.is_away = self.ends_early = False
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if self.is_away:
@@ -161,6 +161,8 @@ class FakeStt:
             message = json.loads(frame.data)
             if "model" in message:
                 self.configurations.append(message)
+                if self.ends_early:
+                    await socket.close(code=1011)
                 if self.refuse_code:
                     await socket.send_json({"tokens": [], "error_code": self.refuse_code, "error_message": "no"})
         self.closes.append(socket.close_code or 0)
@@ -190,6 +192,8 @@ class FakeApp:
         self.cloud_url = ""
         self.by_headers = False
         self.connects = True
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.socket: Any = None
         self._listening: set[asyncio.Task[None]] = set()
 
@@ -200,6 +204,7 @@ class FakeApp:
             task = asyncio.create_task(self._connect(body))
             self._listening.add(task)
             task.add_done_callback(self._listening.discard)
+        await self.answers.wait()
         return web.json_response({"status": "success"})
 
     async def _connect(self, body: dict[str, Any]) -> None:
