@@ -99,10 +99,11 @@ def observed(history: History, hop: str) -> bool:
 
 
 def _bridge_is_read(history: History) -> bool:
-    """Tell whether what a bridge says was read along, and never given up."""
+    """Tell whether what a bridge says was read along, never given up, and its audio not compressed."""
     if any(e.link.endswith(TO_BRIDGE) for e in history.all(ev.WireUnreadable)):
         return False
-    return _any_frame(history, Hop.BRIDGE_OUT) or any(e.link.endswith(TO_BRIDGE) for e in history.all(ev.WireSaid))
+    said = [e.name for e in history.all(ev.WireSaid) if e.link.endswith(TO_BRIDGE)]
+    return (bool(said) or _any_frame(history, Hop.BRIDGE_OUT)) and "compressed" not in said
 
 
 def _any_frame(history: History, hop: Hop) -> bool:

@@ -34,6 +34,11 @@ def test_a_silent_bridge_is_silent_only_where_it_was_read():
     assert state(draft.add(LOST)) is Hearing.UNOBSERVED
 
 
+def test_compressed_audio_is_not_observed():
+    squeezed = ev.WireSaid(link="cloud->bridge", conn=2, way="to-dialer", what="message", name="compressed")
+    assert state(green().never_recovers().add(ASKED, at(8.8, squeezed, "links"))) is Hearing.UNOBSERVED
+
+
 def test_a_bridge_that_was_heard_is_not_blamed_for_the_silence_behind_it(read):
     behind = green().never_recovers("cloud-in")
     behind.drop(ev.Gate)
