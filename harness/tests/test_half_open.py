@@ -145,7 +145,7 @@ def incidents(draft):
 
 def shut(fault="Blackhole(link='phone->cloud', way='both')"):
     """Give a run in which a link was shut for 5 s; nobody's socket ended, and captions never came back."""
-    since = [ev.Injecting, ev.Injected, ev.ComponentExited, ev.PhoneSocketClosed, ev.Gate]
+    since: list[type[ev.Event]] = [ev.Injecting, ev.Injected, ev.ComponentExited, ev.PhoneSocketClosed, ev.Gate]
     draft = green().never_recovers("stt-in")
     for kind in since:
         draft.drop(kind)
