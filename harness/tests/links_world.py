@@ -6,6 +6,7 @@ import socket
 import struct
 
 from harness import events as ev
+from harness.addresses import family_of, place
 from harness.history import Recorder
 from harness.links.front import Front
 from harness.links.tcp import ResetWatch
@@ -65,16 +66,17 @@ class Kept(Recorder):
 
 
 class Bench:
-    """A link in this process, what it dials, and its dialers."""
+    """A link in this process, what it dials, and its dialers; between unix sockets where a directory is given."""
 
-    def __init__(self):
+    def __init__(self, directory=None):
         self.recorder = Kept()
         self.events = self.recorder.events
         self.loop = asyncio.get_running_loop()
         self.resets = ResetWatch(self.loop)
-        self.listener = listener()
-        self.target = self.listener.getsockname()
-        self.front = Front("a->b", [free_address()], self.target, self.resets, self.recorder)
+        self.listener = listener() if directory is None else unix_listener(directory / "target.sock")
+        self.target = self.listener.getsockname() if directory is None else (str(directory / "target.sock"), 0)
+        front = free_address() if directory is None else (str(directory / "front.sock"), 0)
+        self.front = Front("a->b", [front], self.target, self.resets, self.recorder)
         self.front.listen()
         self.sides = []
 
@@ -88,15 +90,22 @@ class Bench:
             side.sock.close()
 
     async def dial(self):
-        sock = socket.socket()
+        return await self.dial_at(self.front.addresses[0])
+
+    async def dial_at(self, address):
+        sock = socket.socket(family_of(address))
         sock.setblocking(False)
         side = Side(sock)
         self.sides.append(side)
-        await self.loop.sock_connect(sock, tuple(self.front.addresses[0]))
+        await self.loop.sock_connect(sock, place(tuple(address)))
         return side
 
     async def pair(self):
-        dialer = await self.dial()
+        return await self.pair_at(self.front.addresses[0])
+
+    async def pair_at(self, address):
+        """Return two ends; of a connection without the link when ``address`` is the target's own."""
+        dialer = await self.dial_at(address)
         sock, _ = await asyncio.wait_for(self.loop.sock_accept(self.listener), 2)
         self.sides.append(Side(sock))
         return dialer, self.sides[-1]
@@ -114,6 +123,14 @@ def listener(address=(HOST, 0)):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(address)
     sock.listen(4096)  # a full backlog makes the kernel drop and retransmit after a second
+    sock.setblocking(False)
+    return sock
+
+
+def unix_listener(path):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(path))
+    sock.listen(100)
     sock.setblocking(False)
     return sock
 
