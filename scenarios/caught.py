@@ -119,5 +119,13 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("stt-stalls", ["cloud:unbounded-backlog"], {"Timely", "Bounded loss"}, "captions-lag-after-burst"),
     ("stt-closes-during-init", ["cloud:stt-init-hang"], SILENT, "stt-closes-during-init"),
     ("webhook-hangs", ["cloud:apps-before-ack"], SILENT | {"Honest"}, "ack-late-slow-webhook"),
+    ("cloud-dies-in-joinroom[in-flight]", [REFUSE], SILENT, ZOMBIE),
+    ("cloud-dies-in-joinroom[before-stream]", [REFUSE], SILENT, ZOMBIE),
+    ("joinroom-hangs", ["cloud:no-rpc-deadline"], {"Honest"}, "join-hang-no-ack"),
+    ("leaveroom-fails", [REFUSE], set(), None),
+    ("leaveroom-fails", [REFUSE, "cloud:forget-failed-leave"], SILENT, "refusal-new-client-beside-session"),
+    ("concurrent-joins[two-paths]", ["cloud:no-connecting-guard"], {"Bounded loss"}, "concurrent-join-self-kick"),
+    ("concurrent-joins[two-calls]", ["bridge:join-race", NO_NOTICE, NO_GAP], SILENT | {"Clean"}, "join-not-atomic"),
+    ("duplicate-connection-init", ["cloud:init-twice"], {"Bounded loss"}, "duplicate-connection-init"),
 ]
 """Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""
