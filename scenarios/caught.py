@@ -129,3 +129,18 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("duplicate-connection-init", ["cloud:init-twice"], {"Bounded loss"}, "duplicate-connection-init"),
 ]
 """Scenario, defects, exactly the guarantees that must be BROKEN, and the incident named first (None: nothing found)."""
+
+
+def _suite() -> list[tuple[str, list[str], set[str], str | None]]:
+    found: dict[object, tuple[str, list[str], set[str], str | None]] = {}
+    for row in CAUGHT:
+        scenario, defects, _, incident = row
+        found.setdefault((tuple(defects), incident), row)
+        if incident is not None:
+            found.setdefault(scenario.partition("[")[0], row)
+    return [row for row in CAUGHT if any(row is one for one in found.values())]
+
+
+SUITE = _suite()
+"""What every pull request plays: each set of defects by its first row, and of each scenario one that turns it red. The
+others are the same with another variant, and are proven with the rest (``proof/plan.toml``)."""

@@ -29,13 +29,13 @@ from harness.checkers.wire import without_logs
 from harness.history import History
 from harness.processes import processes_of
 from harness.rig.people import Person
-from scenarios.caught import CAUGHT
+from scenarios.caught import SUITE
 
-IDS = ["+".join([scenario, *(word.partition(":")[2] for word in defects)]) for scenario, defects, *_ in CAUGHT]
+IDS = ["+".join([scenario, *(word.partition(":")[2] for word in defects)]) for scenario, defects, *_ in SUITE]
 """Equal in every process, as running side by side needs: a set would be written in an order of its own in each."""
 
 
-@pytest.mark.parametrize(("scenario", "defects", "broken", "incident"), CAUGHT, ids=IDS)
+@pytest.mark.parametrize(("scenario", "defects", "broken", "incident"), SUITE, ids=IDS)
 async def test_a_defect_is_caught_for_the_stated_reason(play, scenario, defects, broken, incident):
     """Exactly these guarantees are BROKEN, and the incident is named; without a broken one the story HOLDS."""
     verdict = await play(scenario, defects=defects)
