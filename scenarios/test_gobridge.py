@@ -84,8 +84,8 @@ async def test_the_go_bridge_without_the_mend_is_caught(play, gobridge, scenario
         ("baseline", "reference"),
         (VANISH, "reference"),
         (VANISH, "containers"),
-        (f"{NETWORK}[udp-drop]", "containers"),
-        (f"{NETWORK}[disconnect]", "containers"),
+        ("bridge-network-gone[udp-drop]", "containers"),
+        ("bridge-network-gone[disconnect]", "containers"),
     ],
 )
 async def test_a_story_holds_with_the_go_bridge_given_only_as_image(play, gobridge_in_image, scenario, system):
