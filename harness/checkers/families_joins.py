@@ -41,7 +41,7 @@ def duplicate_init(s: Scene) -> Diagnosis | None:
     if not s.broken("clean", *CAPTIONS):
         return None
     for init in _said(s, "message", "connection_init"):
-        if not init.link.endswith("->cloud"):
+        if not init.link.startswith("phone"):
             continue
         for join in _calls(s, "JoinRoomRequest", init.t_ns):
             earlier = [e for e in _calls(s, "JoinRoomRequest") if _at(e) == _at(join) and e.t_ns < join.t_ns]
