@@ -11,9 +11,9 @@ from harness.story import registry
 pytestmark = [pytest.mark.container, pytest.mark.usefixtures("engine")]
 
 REFUSE = "bridge:refuse-existing-session"
-WHOLE = {"baseline", "bridge", "cloud"}
-"""The files whose stories are played by every variant: the incident's own, and what happens to a bridge."""
-FIRST = {"links", "livekit", "neighbour", "packets", "pauses", "signalling", "streams"}
+WHOLE = {"baseline", "cloud"}
+"""The files whose stories are played by every variant: the incident's own."""
+FIRST = {"bridge", "links", "livekit", "packets", "pauses", "signalling", "streams"}
 """Those of which the first variant is: where it matters that parts are elsewhere. proof/ has all stories."""
 
 

@@ -18,7 +18,7 @@ BACKGROUND = PROJECT_ROOT / "fixtures" / "strangers" / "background"
 HAND_WRITTEN_LINES = 300
 MEND_OFF = "bridge.env.REFUSE_EXISTING=1"
 VANISH, KILL = "force-quit-restart-cloud[vanish]", "force-quit-restart-cloud[kill]"
-MEETS_A_BRIDGE = {"baseline", "bridge", "cloud", "links", "livekit", "pauses", "signalling", "streams"}
+MEETS_A_BRIDGE = {"baseline", "bridge", "cloud", "links", "pauses", "streams"}
 """The files of stories in which a bridge has something to do beyond its everyday work; proof/ has all of them."""
 ZOMBIE = "zombie-first-connect"
 SILENT = {"Resumes", "Bounded loss"}
