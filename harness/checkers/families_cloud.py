@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from harness import events as ev
 from harness.checkers.scene import CAPTIONS, JOIN_FAILED, Scene
 from harness.checkers.timeline import at
-from harness.checkers.verdict import Diagnosis, Evidence
+from harness.checkers.verdict import Diagnosis
 from harness.clock import SECOND_NS
 
 NO_LIVEKIT = r"failed to connect to room"
@@ -22,8 +21,6 @@ JOINED = r"Joined LiveKit room|Bridge rejoined LiveKit room|Rejoined LiveKit roo
 STREAM_LOST = r"Audio stream ended|Audio stream error"
 ASKED_AGAIN = r"Calling JoinRoom RPC|Attempting to reconnect|Audio stream started|Bridge re-?join"
 """What a cloud's log says when it tries to have its audio again."""
-SESSION_ENDED = "User session ended"
-"""With what a cloud closes an app's socket when the session is disposed (wire contract §6)."""
 FLAPPING = 3
 """So many joins of one user within `FLAPPING_WITHIN_NS`, none of them asked for by a phone, are a quarrel."""
 FLAPPING_WITHIN_NS = 10 * SECOND_NS
@@ -33,32 +30,23 @@ def old_close_disposes(s: Scene) -> Diagnosis | None:
     """The grace of an old socket ran out while the phone had a newer one open."""
     if not s.broken("clean", *CAPTIONS):
         return None
-    for t_ns, said, evidence in _farewells(s):
-        opened = _newest_open(s, t_ns, said)
+    for line in s.log("cloud", r"Cleanup grace period expired|Session disposed and removed", s.struck_ns):
+        opened = _newest_open(s, line)
         if opened is not None:
             proof = at(s.history, opened.t_ns, opened.proc or "phone", "socket open, and still open when that was said")
             why = "the session of a phone whose newer socket was open was disposed, for an old socket's late close"
-            return Diagnosis("old-close-disposes-live-session", why, (evidence, proof))
+            return Diagnosis("old-close-disposes-live-session", why, (*s.proof(line), proof))
     return None
 
 
-def _farewells(s: Scene) -> Iterator[tuple[int, str, Evidence]]:
-    """Give when a session was disposed, whose it was, and what says so: a log line, or the word to its app."""
-    for line in s.log("cloud", r"Cleanup grace period expired|Session disposed and removed", s.struck_ns):
-        yield line.t_ns, line.text, s.proof(line)[0]
-    for e in s.history.all(ev.AppSocketClosed):
-        if s.struck_ns <= e.t_ns <= s.until_ns and e.reason == SESSION_ENDED:
-            yield e.t_ns, e.session, at(s.history, e.t_ns, e.proc or "app", f"the app was told: {e.code} {e.reason}")
-
-
-def _newest_open(s: Scene, t_ns: int, said: str) -> ev.PhoneSocketOpen | None:
-    """Return the newest opening of somebody whose every socket cannot have been closed by then, if there is one.
+def _newest_open(s: Scene, line: ev.LogLine) -> ev.PhoneSocketOpen | None:
+    """Return the newest opening of somebody whose every socket cannot have been closed at this line, if there is one.
 
     It must have been open for a while: what opens as the grace ends is another matter. And it must be theirs whom the
-    words name, where they name anybody.
+    line names, where it names anybody.
     """
-    users = {e.person: e.user for e in s.history.all(ev.PhoneDialing) if e.user}
-    named = {user for user in users.values() if user in said}
+    t_ns, users = line.t_ns, {e.person: e.user for e in s.history.all(ev.PhoneDialing) if e.user}
+    named = {user for user in users.values() if user in line.text}
     for person in {e.person for e in s.history.all(ev.PhoneSocketOpen)}:
         if named and users.get(person) not in named:
             continue
