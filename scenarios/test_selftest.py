@@ -11,16 +11,20 @@ import pytest
 
 from harness import (
     Blackhole,
+    Cut,
     CutAfter,
     Drop,
     FaultDidNotLand,
     GuaranteeBroken,
+    Hang,
     Inconclusive,
     Landed,
+    When,
     always,
     bounded_loss,
     contained,
     honest,
+    request,
     resumes,
     timely,
 )
@@ -110,6 +114,34 @@ async def test_a_pattern_that_meets_no_packet_is_unknown(rig, verdict_of):
     verdict = verdict_of(r)
     assert verdict["outcome"] == "UNKNOWN"
     assert "none of alice's packets was hurt" in verdict["preconditions"][0]
+
+
+async def test_a_trigger_that_never_fires_is_unknown(rig, verdict_of):
+    """What waited for a moment that did not come was never struck: UNKNOWN, and which moment."""
+    with pytest.raises(Inconclusive, match="never fired"):
+        async with rig() as r:
+            alice = await r.phone("alice")
+            await alice.starts_talking()
+            await r.steady(alice.flow, for_s=1)
+            async with r.fault(When("cloud->bridge", request("PlayAudio"), Cut("cloud->bridge"), within_s=0.5)):
+                r.step("nobody plays anything")
+    verdict = verdict_of(r)
+    assert verdict["outcome"] == "UNKNOWN"
+    assert "no request PlayAudio passed cloud->bridge" in verdict["preconditions"][0]
+
+
+async def test_a_hang_that_nobody_met_is_unknown(rig, verdict_of):
+    """A method that nobody called did not hang."""
+    with pytest.raises(Inconclusive, match="did not land"):
+        async with rig() as r:
+            alice = await r.phone("alice")
+            await alice.starts_talking()
+            await r.steady(alice.flow, for_s=1)
+            async with r.fault(Hang("PlayAudio")):
+                r.step("nobody plays anything")
+    verdict = verdict_of(r)
+    assert verdict["outcome"] == "UNKNOWN"
+    assert "nobody called PlayAudio" in verdict["preconditions"][0]
 
 
 async def test_a_hole_in_an_idle_link_is_unknown(rig, verdict_of):
