@@ -1,0 +1,81 @@
+"""The reference cloud's joins in trouble: what the mend does, and what its switch takes away."""
+
+import asyncio
+
+import pytest
+
+from harness.tests.reference_cloud_world import USER, eventually, world
+from harness.tests.test_reference_cloud_bridge_mends import QUICK, hears
+
+CALM_S = 0.3
+
+
+@pytest.mark.parametrize("defects", [(), ("no-rpc-deadline",)])
+async def test_a_join_that_is_never_answered_keeps_no_phone_waiting(defects):
+    async with world(*defects, timers=QUICK) as w:
+        w.bridge.join_gate = asyncio.Event()
+        phone = await w.phone()
+        if not defects:
+            await phone.acknowledged()
+            assert phone.audio_statuses()[-1] == "unavailable"
+        else:
+            await asyncio.sleep(CALM_S)
+            assert phone.of("connection_ack") == []
+        w.bridge.join_gate.set()
+        await phone.acknowledged()
+
+
+@pytest.mark.parametrize("defects", [(), ("forget-failed-leave",)])
+async def test_a_leave_that_failed_is_made_good_before_the_next_join(defects):
+    async with world(*defects, timers=QUICK) as w:
+        phone = await w.captions_running()
+        w.bridge.refuse_existing = True
+        w.bridge.leave_gate = asyncio.Event()
+        await phone.socket.close()
+        await eventually(lambda: w.log_lines("LeaveRoom RPC failed"), "the leave that fails")
+        w.bridge.leave_gate = None
+        await eventually(lambda: w.log_lines("🗑️ Session disposed"), "disposal")
+        w.bridge.sessions.setdefault(USER, asyncio.Queue())
+        w.bridge.calls.clear()
+        again = await w.phone()
+        await again.acknowledged()
+        await eventually(lambda: "JoinRoom" in w.bridge.calls, "a join")
+        if defects:
+            assert "LeaveRoom" not in w.bridge.calls
+            assert again.audio_statuses()[-1] == "unavailable"
+        else:
+            assert w.bridge.calls[:2] == ["LeaveRoom", "JoinRoom"]
+            await eventually(lambda: w.bridge.open_streams == 1, "the stream")
+
+
+@pytest.mark.parametrize(("defects", "clients"), [((), 1), (("init-twice",), 2)])
+async def test_a_second_connection_init_begins_nothing(defects, clients):
+    async with world(*defects, timers=QUICK) as w:
+        phone = await w.captions_running()
+        await phone.socket.send_json({"type": "connection_init"})
+        await phone.socket.send_json({"type": "VAD", "status": False})
+        if defects:
+            await eventually(lambda: len(w.log_lines("gRPC client initialized")) == clients, "the second client")
+        else:
+            await eventually(lambda: w.log_lines("Connection initialised already"), "the refusal")
+            assert len(w.log_lines("gRPC client initialized")) == clients
+            assert len(phone.of("connection_ack")) == 1
+            await hears(w, b"ab")
+
+
+@pytest.mark.parametrize(("defects", "joins"), [((), 1), (("no-connecting-guard",), 2)])
+async def test_a_second_path_waits_for_the_join_in_flight(defects, joins):
+    async with world(*defects, timers=QUICK) as w:
+        w.bridge.join_gate = asyncio.Event()
+        await w.phone()
+        await eventually(lambda: "JoinRoom" in w.bridge.calls, "the first join")
+        session = w.cloud.session(USER)
+        assert session is not None
+        other = asyncio.create_task(session.livekit.ensure_connected())
+        if defects:
+            await eventually(lambda: w.bridge.calls.count("JoinRoom") == joins, "the second join")
+        else:
+            await other
+            assert w.bridge.calls.count("JoinRoom") == joins
+        w.bridge.join_gate.set()
+        await other
