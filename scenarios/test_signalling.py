@@ -112,8 +112,8 @@ async def test_captions_go_on_when_the_signalling_was_cut(rig, cut):
     """The signalling connection of the phone, or of the agent, is reset in mid-sentence; the media path is whole.
 
     Whoever lost it dials again at once: captions are back within 6 s (10 s with real timers), and at most that much
-    speech is lost. A media library that restarts its media path when it resumes may bring nothing for a while, until the
-    cloud's gap detector joins anew (seen with LiveKit's Go SDK: 2.1 s); the others lose nothing or next to it.
+    speech is lost. A media library that restarts its media path when it resumes may bring nothing for a while, until
+    the cloud's gap detector joins anew (seen with LiveKit's Go SDK: 2.1 s); the others lose nothing or next to it.
     """
     async with rig() as r:
         alice = await r.phone("alice")
