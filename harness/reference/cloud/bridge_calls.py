@@ -108,19 +108,24 @@ class BridgeCalls:
 
     async def leave(self, reason: str) -> None:
         """Send LeaveRoom; a failure is logged, and made good before the next JoinRoom of this user."""
-        if not self._forgetful:
-            self._owed.add(self._user_id)
         request = self._pb.LeaveRoomRequest(user_id=self._user_id, reason=reason)
         call = self._unary("LeaveRoom", self._pb.LeaveRoomRequest, self._pb.LeaveRoomResponse)
         try:
             await call(request, timeout=self._within(self._timers.leave_deadline_s))
         except self.rpc_error as problem:
             self._log.error("LeaveRoom RPC failed", code=problem.code().name, error=problem.details())
+            self._owe_leave()
         except self._closed_channel as problem:
             self._log.error("LeaveRoom RPC failed", error=str(problem))
+            self._owe_leave()
         else:
             self._owed.discard(self._user_id)
             self._log.info("Left LiveKit room", reason=reason)
+
+    def _owe_leave(self) -> None:
+        """Remember a LeaveRoom that failed; one that is still on its way need not be repeated."""
+        if not self._forgetful:
+            self._owed.add(self._user_id)
 
     async def status(self) -> BridgeStatus:
         """Send GetStatus; a failure is a status too (reason `rpc_error` or `exception`)."""
