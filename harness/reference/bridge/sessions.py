@@ -86,8 +86,11 @@ class Sessions:
             user_id, room_name, target_identity, dial=self._dial, timers=self._timers, defects=self._defects
         )
         racers = self._racing.setdefault(user_id, {})
+        before = tuple(racers.values())
         entered = racers[session] = asyncio.Event()
         try:
+            for other in before:
+                await other.wait()  # who is kicked in the middle of its dial goes on dialing for 15 s
             await session.join(url, token)
         except BaseException:
             del racers[session]
