@@ -103,7 +103,7 @@ def test_a_grace_that_ran_out_is_an_old_sockets_only_for_the_person_it_names(use
 
 @pytest.mark.parametrize(("again", "named"), [(False, True), (True, False)])
 def test_a_slow_join_that_was_given_up_and_not_tried_again(again, named):
-    facts = {"user": "alice@x", "code": "CANCELLED", "replies": 0, "took_ms": 5000}
+    facts: dict[str, str | int | float | bool] = {"user": "alice@x", "code": "CANCELLED", "replies": 0, "took_ms": 5000}
     said = ev.WireSaid(link="cloud->bridge", conn=1, way="to-target", what="status", name="JoinRoom", facts=facts)
     draft = broken("cloud-in").add(at(9, said, "links"))
     if again:
