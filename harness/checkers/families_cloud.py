@@ -114,14 +114,25 @@ def stream_end_not_retried(s: Scene) -> Diagnosis | None:
 def bridge_restart_slower(s: Scene) -> Diagnosis | None:
     """The bridge came back later than the one time the cloud tried."""
     lines = s.log("cloud", r"Reconnection failed", s.struck_ns)
-    if not lines or not s.broken(*CAPTIONS) or s.log("cloud", JOINED, lines[-1].t_ns):
-        return None
-    if s.refused or not _bridge_is_up(s):
-        return None  # it was turned away, or there was nothing to come back to
-    tried = "once" if len(lines) == 1 else f"{len(lines)} times"
-    why = f"after a stream error the cloud tried its bridge {tried}, too early, and never again"
     broke = s.log("cloud", r"Audio stream error", s.struck_ns)
+    if not (lines or _never_called(s, broke)) or not s.broken(*CAPTIONS):
+        return None
+    if s.refused or not _bridge_is_up(s) or (lines and s.log("cloud", JOINED, lines[-1].t_ns)):
+        return None  # it was turned away, there was nothing to come back to, or it did come back
+    tried = f"tried its bridge {'once' if len(lines) == 1 else f'{len(lines)} times'}, too early, and never again"
+    why = f"after a stream error the cloud {tried if lines else 'never called its bridge again, though it was back'}"
     return Diagnosis("bridge-restart-slower-than-retry", why, (*s.proof(*broke[:1], *lines[-2:]), s.hop_proof()))
+
+
+def _never_called(s: Scene, broke: list[ev.LogLine]) -> bool:
+    """Tell whether the stream broke with its bridge, which came back, and no join was ever asked of it.
+
+    What a cloud tries while the bridge's port is closed leaves nothing on the wire.
+    """
+    if not broke or s.log("cloud", r"Calling JoinRoom RPC", broke[-1].t_ns):
+        return False
+    ready = [e for e in s.history.all(ev.ComponentReady) if e.component.startswith("bridge")]
+    return any(e.t_ns > broke[-1].t_ns for e in ready)
 
 
 def _bridge_is_up(s: Scene) -> bool:

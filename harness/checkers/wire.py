@@ -22,6 +22,8 @@ SPEAKS = {
 AGENT = "cloud-agent:"
 SESSION_OVER = re.compile(r"(?i)user session ended")
 """With this reason a cloud closes the sockets of a disposed session's apps (contract: captions app)."""
+GIVEN_UP = ("CANCEL", "NO_ERROR", None)
+"""With these a dialer ends a call of its own accord; what gRPC resets because its connection broke has other words."""
 ASKED_WITHIN_NS = SECOND_NS
 """A cloud asks for the bridge's status before it acknowledges a phone that came back; so long after that it is late."""
 
@@ -140,9 +142,9 @@ class _Calls:
 
     def _ended(self, said: ev.WireSaid, cloud: str, bridge: str) -> Iterator[WireLine]:
         user = self._streams.pop((said.link, said.conn, said.stream), None)
-        if user is None or said.way == "to-target":
-            return  # the cloud itself gave it up
         code = said.facts.get("code")
+        if user is None or (said.way == "to-target" and said.facts.get("reset") in GIVEN_UP):
+            return  # the cloud itself gave it up
         self._has_session[bridge, user] = False
         text = "Audio stream ended" if code == "OK" else f"Audio stream error: {code} {said.facts.get('message', '')}"
         yield _line(said, cloud, text)
