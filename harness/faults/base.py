@@ -170,3 +170,42 @@ class ComponentFault:
     @property
     def blast(self) -> tuple[str, ...]:
         return (self.component,)
+
+
+@dataclass(frozen=True)
+class LinkFault:
+    """A fault that aims at one link."""
+
+    link: str
+
+    @property
+    def target(self) -> str:
+        return self.link
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return (self.link,)
+
+    def missing(self, scene: Scene) -> str | None:
+        """There must be such a link."""
+        return scene.why_no_link(self.link)
+
+
+@dataclass(frozen=True)
+class PhoneFault:
+    """A fault that aims at one person's phone."""
+
+    person: str
+
+    @property
+    def target(self) -> str:
+        return f"phone of {self.person}"
+
+    @property
+    def blast(self) -> tuple[str, ...]:
+        return (self.person,)
+
+    def missing(self, scene: Scene) -> str | None:
+        """The person must have a phone in this story."""
+        scene.person(self.person)
+        return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.control import ControlError
 from harness.errors import FaultDidNotLand, StartFailed
-from harness.faults.base import Landed, Scene
+from harness.faults.base import Landed, PhoneFault, Scene
 
 
 @dataclass(frozen=True)
@@ -43,25 +43,10 @@ class JoinsToo:
 
 
 @dataclass(frozen=True)
-class ConnectionInit:
+class ConnectionInit(PhoneFault):
     """The phone says ``connection_init`` on its open socket, though it was acknowledged long ago."""
 
-    person: str
-
     heals = False
-
-    @property
-    def target(self) -> str:
-        return f"phone of {self.person}"
-
-    @property
-    def blast(self) -> tuple[str, ...]:
-        return (self.person,)
-
-    def missing(self, scene: Scene) -> str | None:
-        """The person must have a phone in this story."""
-        scene.person(self.person)
-        return None
 
     async def inject(self, scene: Scene) -> Landed:
         """Say it; the proof is that the phone had an open socket to say it on."""

@@ -10,29 +10,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.errors import FaultDidNotLand, StartFailed
-from harness.faults.base import Landed, Scene
+from harness.faults.base import Landed, LinkFault, Scene
 from harness.links.hurting import Ways
 from harness.links.reading import Way
 from harness.moments import message, nth
-
-
-@dataclass(frozen=True)
-class LinkFault:
-    """A fault that aims at one link."""
-
-    link: str
-
-    @property
-    def target(self) -> str:
-        return self.link
-
-    @property
-    def blast(self) -> tuple[str, ...]:
-        return (self.link,)
-
-    def missing(self, scene: Scene) -> str | None:
-        """There must be such a link."""
-        return scene.why_no_link(self.link)
 
 
 @dataclass(frozen=True)

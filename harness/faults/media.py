@@ -13,30 +13,19 @@ from typing import Any, Literal
 from harness.control import ControlError
 from harness.errors import FaultDidNotLand, StartFailed
 from harness.events.wire import PACKETS_OF
-from harness.faults.base import Landed, PhoneHandle, Scene
+from harness.faults.base import Landed, PhoneFault, PhoneHandle, Scene
 
 HEALS_WITHIN_S = 20.0
 """Handing over what was held takes a moment for each second of speech."""
 
 
 @dataclass(frozen=True)
-class _PacketFault:
-    person: str
-
+class _PacketFault(PhoneFault):
     heals = True
 
     @property
     def target(self) -> str:
         return f"{PACKETS_OF}{self.person}"
-
-    @property
-    def blast(self) -> tuple[str, ...]:
-        return (self.person,)
-
-    def missing(self, scene: Scene) -> str | None:
-        """The person must have a phone in this story."""
-        scene.person(self.person)
-        return None
 
     def _request(self) -> dict[str, Any]:
         raise NotImplementedError

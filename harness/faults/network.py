@@ -6,29 +6,15 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from harness.errors import FaultDidNotLand, FaultNotSupported
-from harness.faults.base import ComponentFault, Landed, Scene
+from harness.faults.base import ComponentFault, Landed, LinkFault, Scene
 from harness.runtimes import Detachable, Droppable
 
 
 @dataclass(frozen=True)
-class Cut:
+class Cut(LinkFault):
     """Every connection of this link is reset, at both its ends; new ones are taken as ever."""
 
-    link: str
-
     heals = False
-
-    @property
-    def target(self) -> str:
-        return self.link
-
-    @property
-    def blast(self) -> tuple[str, ...]:
-        return (self.link,)
-
-    def missing(self, scene: Scene) -> str | None:
-        """There must be such a link."""
-        return scene.why_no_link(self.link)
 
     async def inject(self, scene: Scene) -> Landed:
         """Reset; the proof is how many connections were."""

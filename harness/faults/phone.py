@@ -10,7 +10,7 @@ from typing import Any
 from harness.clock import now_ns, seconds_between
 from harness.control import ControlError
 from harness.errors import FaultDidNotLand, NotReached, StartFailed
-from harness.faults.base import Landed, PhoneHandle, Scene
+from harness.faults.base import Landed, PhoneFault, PhoneHandle, Scene
 from harness.processes import look_at
 from harness.waiting import NotYet, until
 
@@ -23,23 +23,8 @@ SOCKETS_OPEN_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True)
-class _PhoneFault:
-    person: str
-
+class _PhoneFault(PhoneFault):
     heals = True
-
-    @property
-    def target(self) -> str:
-        return f"phone of {self.person}"
-
-    @property
-    def blast(self) -> tuple[str, ...]:
-        return (self.person,)
-
-    def missing(self, scene: Scene) -> str | None:
-        """The person must have a phone in this story."""
-        scene.person(self.person)
-        return None
 
 
 @dataclass(frozen=True)

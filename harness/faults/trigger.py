@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.errors import FaultDidNotLand
-from harness.faults.base import Fault, Landed, Scene
+from harness.faults.base import Fault, Landed, LinkFault, Scene
 from harness.moments import Moment, reply, request
 
 
@@ -60,14 +60,13 @@ class When:
 
 
 @dataclass(frozen=True)
-class Hold:
+class Hold(LinkFault):
     """The first such message is kept back, with all behind it in its direction of its connection, until the heal.
 
     What is never said is never kept: then the fault did not land. ``drop``: the heal throws away what was kept and
     resets the connection, so that it never arrives, instead of letting it go on late.
     """
 
-    link: str
     moment: Moment
     before: bool = True
     """Whether it is kept back itself, or only what follows it."""
@@ -77,18 +76,6 @@ class Hold:
 
     def __str__(self) -> str:
         return f"Hold({self.link}: {self.moment})"
-
-    @property
-    def target(self) -> str:
-        return self.link
-
-    @property
-    def blast(self) -> tuple[str, ...]:
-        return (self.link,)
-
-    def missing(self, scene: Scene) -> str | None:
-        """There must be such a link."""
-        return scene.why_no_link(self.link)
 
     async def inject(self, scene: Scene) -> Landed:
         """Wait for it from now on; the proof that it matters comes with the heal."""
