@@ -12,6 +12,7 @@ MUTE = "bridge:mute"
 DEAF = ["bridge:deaf-after-gap", "cloud:no-gap-detector"]
 FORGET, BEYOND = "cloud:forget-running-apps", "away-beyond-grace"
 PANIC = "bridge:panic-on-late-packet"
+LEAVES = "bridge:leave-on-signal-cut"
 NO_NOTICE, NO_GAP = "bridge:no-kick-notice", "cloud:no-gap-detector"
 NO_REJOIN = "cloud:no-rejoin"
 PANICKED = "bridge-panic-closed-channel"
@@ -83,6 +84,8 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     # By the bridge's send timeout the session is gone, unless it is kept.
     ("cloud-vanishes-while-talking[small-window]", [REFUSE], set(), None),
     ("cloud-vanishes-while-talking[small-window]", [REFUSE, KEEP], SILENT, ZOMBIE),
+    # That the bridge breaks the stream is enough to bring the captions back: nobody need watch for silence.
+    ("cloud-stalls-reading", [NO_GAP], set(), None),
     ("cloud-stalls-reading", [PANIC], SILENT | {"Alive", "Contained"}, PANICKED),
     (
         "old-stream-error-after-replacement",
@@ -112,6 +115,7 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("token-expired-after-sleep", ["phone:keep-old-token"], SILENT, "token-expired-after-sleep"),
     ("token-expired-after-sleep", ["cloud:no-grace-cleanup"], {"Clean"}, "token-expired-after-sleep"),
     ("signalling-cut-media-alive[bridge]", DEAF, set(), None),
+    ("signalling-cut-media-alive[bridge]", [LEAVES, NO_NOTICE, NO_GAP], SILENT | {"Clean"}, "silent-audio-gap"),
     ("signalling-refused-beyond-the-redials", ["phone:no-room-retry"], SILENT, "phone-fails-room-rejoin"),
     ("slow-signalling-at-join[3s]", ["cloud:no-join-retry"], SILENT, "sfu-down-at-join"),
     ("phone-half-open", ["cloud:no-pong-timeout"], {"Resumes"}, "phone-half-open"),

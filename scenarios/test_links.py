@@ -103,7 +103,9 @@ AT_ONCE = {
 async def test_two_joins_at_once_leave_one_agent(rig, twice):
     """Alice connects for the first time and is joined twice at once: by two paths of the cloud, or by two calls.
 
-    One agent is left in her room, with the audio: captions flow within 6 s (10 s with real timers), and go on.
+    One agent is left in her room, with the audio: captions flow within 6 s (10 s with real timers), and go on. The
+    reference's cloud asks a second time when her microphone comes on; for a cloud with a single path ``two-paths`` is a
+    plain join whose answer is late.
     """
     async with rig() as r:
         async with r.fault(twice):

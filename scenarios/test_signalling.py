@@ -166,7 +166,8 @@ async def test_captions_come_back_when_the_phone_may_signal_again(rig):
 async def test_captions_go_on_when_the_sdk_of_the_phone_reconnects(rig, kind):
     """LiveKit's own SDK in the phone loses its signal, reconnects in full, or is told by the server to leave.
 
-    Captions are back within 6 s (10 s with real timers); at most that much speech is lost.
+    Captions are back within 6 s (10 s with real timers); at most that much speech is lost. A control: what reconnects
+    is the SDK in our phone, and no defect of the reference turns it red.
     """
     async with rig() as r:
         alice = await r.phone("alice", engine="livekit")

@@ -79,8 +79,11 @@ class Scene(Protocol):
     async def bring_up(self, component: str, *, before_fronts: Callable[[], Awaitable[None]] | None = None) -> str:
         """Start the component again; when it is ready and ``before_fronts`` is done, open the fronts; return proof."""
 
-    async def gate(self, *, promised: bool) -> None:
-        """Ask the bridge for every user while no cloud lives, and record what it says."""
+    async def gate(self, *, promised: bool, gone_within_s: float = 0.0) -> None:
+        """Ask the bridge for every user while no cloud lives, and record what it says.
+
+        What was not promised has ``gone_within_s`` to go, or the second that any bridge has.
+        """
 
     async def plant_session(self, person: str) -> str:
         """Leave a session of this person in the bridge, as a cloud that died in between would; return proof."""

@@ -129,7 +129,10 @@ class Vanish(ComponentFault):
 
     silent: tuple[str, ...] = ("cloud->bridge",)
     zombie: bool = field(default=True, repr=False)
-    """Whether the bridge must still hold the session when the cloud is back; else it must have had time to notice."""
+    """Whether the bridge must still hold the session when the cloud is back."""
+    gone_within_s: float = field(default=0.0, kw_only=True, repr=False)
+    """Where it need not: so long its going is waited for before anybody may dial the next cloud; what is still there
+    then is a zombie all the same."""
 
     heals = True
 
@@ -170,7 +173,8 @@ class Vanish(ComponentFault):
         """Start it again; the gate must have seen the zombie before anybody may dial it."""
         if self._is_link:
             return f"{self.component}: what is silent stays so until the run ends"
-        return await _back(scene, self.component, promised=self.component == "cloud" and self.zombie)
+        promised = self.component == "cloud" and self.zombie
+        return await _back(scene, self.component, promised=promised, gone_within_s=self.gone_within_s)
 
 
 @dataclass(frozen=True)
@@ -192,10 +196,10 @@ class Pause(ComponentFault):
         return await cast("Pausable", scene.running(self.component)).resume()
 
 
-async def _back(scene: Scene, component: str, *, promised: bool) -> str:
+async def _back(scene: Scene, component: str, *, promised: bool, gone_within_s: float = 0.0) -> str:
     async def gate() -> None:
         if component == "cloud" and scene.has("bridge"):
-            await scene.gate(promised=promised)
+            await scene.gate(promised=promised, gone_within_s=gone_within_s)
 
     before = now_ns()
     proof = await scene.bring_up(component, before_fronts=gate)

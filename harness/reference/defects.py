@@ -211,6 +211,12 @@ _ALL: Final = (
     ),
     Defect(
         "bridge",
+        "leave-on-signal-cut",
+        "silent-audio-gap",
+        "An agent whose signalling connection was cut leaves its room for good, instead of dialing again.",
+    ),
+    Defect(
+        "bridge",
         "cleanup-by-user-id",
         "old-stream-error-deletes-new-session",
         "The error of an old stream ends whatever session its user has by then.",

@@ -118,14 +118,15 @@ class RigScene:
         """Wait because the story means time."""
         await self.wait(seconds, why)
 
-    async def gate(self, *, promised: bool) -> None:
+    async def gate(self, *, promised: bool, gone_within_s: float = 0.0) -> None:
         """Ask the bridge for every user while no cloud lives, and record what it says.
 
         A way that promises a zombie gets one look (two when the first was not answered); a control gives the bridge
-        up to 1 s to clean up, so that "present" means it does not.
+        up to 1 s to clean up, or ``gone_within_s``, so that "present" means it does not.
         """
         bridge = self.stack.bridge_target()
         users = [person.user_id for person in self.people.values()] or list(self.stack.planted)
+        within_s = CLEANUP_WITHIN_S if promised else max(CLEANUP_WITHIN_S, gone_within_s)
         looked: dict[str, BridgeStatus] = {}
 
         async def look() -> str | NotYet:
@@ -139,7 +140,7 @@ class RigScene:
             return NotYet("no session") if promised else "none"
 
         try:
-            outcome = await until(look, what="the bridge's answer", within_s=CLEANUP_WITHIN_S, every_s=0.05)
+            outcome = await until(look, what="the bridge's answer", within_s=within_s, every_s=0.05)
         except NotReached:
             last = looked["last"]
             outcome = "no-answer" if not last.answered else "zombie" if _zombies(last, users) else "none"

@@ -63,3 +63,17 @@ async def test_with_the_defect_the_session_of_a_kicked_agent_stays(livekit):
         livekit.room.listener.gone("DUPLICATE_IDENTITY")
         assert await stream.code() is grpc.StatusCode.UNAVAILABLE
         assert await sessions(cloud) == 1
+
+
+@pytest.mark.parametrize(("defects", "stays"), [((), True), (("leave-on-signal-cut", "no-kick-notice"), False)])
+async def test_an_agent_whose_signalling_was_cut_leaves_only_with_the_defect(livekit, defects, stays):
+    async with talking(livekit, *defects) as cloud:
+        await cloud.join_call()
+        stream = await cloud.stream()
+        await attached(cloud)
+        livekit.room.listener.mending()
+        livekit.room.listener.mended()
+        status = await cloud.status()
+        assert status.connected is stays
+        assert status.last_disconnect_reason == ("" if stays else "client_initiated")
+        assert (livekit.dials, await sessions(cloud), stream.done()) == (1, 1, False)

@@ -4,6 +4,10 @@ import asyncio
 
 import pytest
 
+from harness.reference.cloud.bridge_calls import OWED_LIMIT, BridgeCalls
+from harness.reference.cloud.log import Log
+from harness.reference.cloud.timers import Timers
+from harness.reference.proto import bridge_pb2
 from harness.tests.reference_cloud_world import USER, eventually, world
 from harness.tests.test_reference_cloud_bridge_mends import QUICK, hears
 
@@ -79,3 +83,35 @@ async def test_a_second_path_waits_for_the_join_in_flight(defects, joins):
             assert w.bridge.calls.count("JoinRoom") == joins
         w.bridge.join_gate.set()
         await other
+
+
+def calls_of(owed, user, unary):
+    calls = object.__new__(BridgeCalls)
+    calls.__dict__ |= {
+        "_user_id": user, "_owed": owed, "_forgetful": False, "_patient": False, "_log": Log(),
+        "_timers": Timers(), "_pb": bridge_pb2, "_unary": lambda *_: unary, "rpc_error": ValueError,
+        "_closed_channel": KeyError,
+    }  # fmt: skip
+    return calls
+
+
+async def test_a_leave_that_is_cancelled_is_owed():
+    owed = {}
+    leaving = asyncio.create_task(calls_of(owed, USER, lambda *_, **__: asyncio.Event().wait()).leave("end"))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    assert leaving.cancelled()
+    assert owed == {USER: None}
+
+
+async def test_what_is_owed_is_bounded():
+    async def fails(*_, **__):
+        raise KeyError
+
+    owed = {f"user-{number}": None for number in range(OWED_LIMIT)}
+    await calls_of(owed, "user-0", fails).leave("end")
+    await calls_of(owed, USER, fails).leave("end")
+    assert len(owed) == OWED_LIMIT
+    assert "user-1" not in owed
+    assert {"user-0", "user-2", USER} < set(owed)

@@ -81,6 +81,7 @@ class Session:
         self._goes_deaf = defects.has("deaf-after-gap")
         self._panics = defects.has("panic-on-late-packet")
         self._keeps_quiet = defects.has("no-kick-notice")
+        self._leaves_when_cut = defects.has("leave-on-signal-cut")
         self._lost = ""
         self._last_packet_s = math.inf  # on the monotonic clock; the first packet ends no gap
         self._room: Room | None = None
@@ -200,6 +201,10 @@ class Session:
     def hear_mending(self) -> None:
         """Keep the time: from now on the room has a limited span to come back."""
         self._set_standing(_Standing.MENDING)
+        if self._leaves_when_cut:
+            self._give_up("client_initiated")
+            self._mender = asyncio.create_task(self._leave_room())
+            return
         self._start_mender()
 
     def hear_mended(self) -> None:

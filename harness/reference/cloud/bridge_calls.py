@@ -5,6 +5,7 @@ The real cloud's calls have no deadline, so a bridge that is frozen hangs it for
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ CHANNEL_OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
+
+OWED_LIMIT = 1000
+"""Of so many users a failed LeaveRoom is remembered: who never comes back would be remembered for ever."""
 
 
 @dataclass(frozen=True)
@@ -118,14 +122,21 @@ class BridgeCalls:
         except self._closed_channel as problem:
             self._log.error("LeaveRoom RPC failed", error=str(problem))
             self._owe_leave()
+        except asyncio.CancelledError:  # its channel was closed: nobody knows whether the bridge heard it
+            self._owe_leave()
+            raise
         else:
-            self._owed.discard(self._user_id)
+            self._owed.pop(self._user_id, None)
             self._log.info("Left LiveKit room", reason=reason)
 
     def _owe_leave(self) -> None:
-        """Remember a LeaveRoom that failed; one that is still on its way need not be repeated."""
-        if not self._forgetful:
-            self._owed.add(self._user_id)
+        """Remember a LeaveRoom that failed, of so many users; one that is still on its way need not be repeated."""
+        if self._forgetful:
+            return
+        self._owed.pop(self._user_id, None)  # to the end of the row: the oldest is first
+        self._owed[self._user_id] = None
+        while len(self._owed) > OWED_LIMIT:
+            del self._owed[next(iter(self._owed))]
 
     async def status(self) -> BridgeStatus:
         """Send GetStatus; a failure is a status too (reason `rpc_error` or `exception`)."""

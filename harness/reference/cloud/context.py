@@ -24,8 +24,8 @@ class Context:
     users: Users
     http: aiohttp.ClientSession
     background: Background
-    owed_leaves: set[str] = field(default_factory=set)
-    """Users whose last LeaveRoom failed: the bridge may hold a session of theirs that nobody has."""
+    owed_leaves: dict[str, None] = field(default_factory=dict)
+    """Users whose last LeaveRoom failed, the oldest first: the bridge may hold a session of theirs that nobody has."""
 
     @property
     def timers(self) -> Timers:

@@ -109,6 +109,7 @@ class SonioxStream:
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._closing = False
         self._configured = self._stuck = False
+        self._dropped = 0  # since it was ready: what is too old by then is no news
         self.last_audio_s = asyncio.get_running_loop().time()
         """Loop time of the newest audio fed."""
 
@@ -122,8 +123,10 @@ class SonioxStream:
         self.last_audio_s = asyncio.get_running_loop().time()
         dropped = self._audio.dropped
         self._audio.put(pcm)
-        if self._configured and self._audio.dropped > dropped and dropped % CHUNKS_QUEUED == 0:
-            self._log.warning("STT takes no audio: the oldest is dropped", dropped=self._audio.dropped)
+        if self._configured and self._audio.dropped > dropped:
+            if self._dropped % CHUNKS_QUEUED == 0:
+                self._log.warning("STT takes no audio: the oldest is dropped", dropped=self._dropped + 1)
+            self._dropped += 1
 
     def finalize(self) -> None:
         """Close the open utterance with what is known, as the end of speech does."""
