@@ -41,9 +41,9 @@ class PcmEar:
         """Take the next bytes (s16le), record the frames they complete as heard now or at ``t_ns``; return them."""
         return self._write_down(self._decoder.feed(data), t_ns)
 
-    def finish(self) -> Heard:
-        """End the stream: record and return what was still open, and tell of damage not told yet."""
-        heard = self._write_down(self._decoder.finish(), None)
+    def finish(self, *, t_ns: int | None = None) -> Heard:
+        """End the stream: record (as heard now, or at ``t_ns``) what was open and return it; tell of damage."""
+        heard = self._write_down(self._decoder.finish(), t_ns)
         for what, tally in self._tallies.items():
             self._tell(what, tally)
         return heard

@@ -18,6 +18,11 @@ class WireRecord:
         self._ears: dict[tuple[int, int], PcmEar] = {}
         self._unreadable: set[int] = set()
 
+    @property
+    def streams(self) -> int:
+        """How many streams with audio are going on."""
+        return len(self._ears)
+
     def write(self, conn: int, said: list[Said], unreadable: str, t_ns: int) -> None:
         """Write down what was said at ``t_ns`` on connection ``conn``, and once why it cannot be read any more."""
         for one in said:
@@ -26,6 +31,8 @@ class WireRecord:
                 if key not in self._ears:
                     self._ears[key] = PcmEar(self._recorder, Hop.BRIDGE_OUT)
                 self._ears[key].feed(one.pcm, t_ns=t_ns)
+            if one.kind == "status" and (ended := self._ears.pop((conn, one.stream), None)) is not None:
+                ended.finish(t_ns=t_ns)
             if not one.quiet:
                 event = ev.WireSaid(
                     link=self._link, conn=conn, way=one.way, what=one.kind, name=one.name, stream=one.stream,

@@ -296,7 +296,9 @@ class PacketPath:
             raise SettingsError("exactly one of share, every and pattern", f"{sum(chosen)} of them", "name one")
         if request.pattern is not None and (not request.pattern or set(request.pattern) - {"0", "1"}):
             raise SettingsError("a pattern of 1 (hurt) and 0 (not)", repr(request.pattern), "write it as '1101'")
-        if (request.every or 1) < 1 or request.copies < 1 or request.by < 1:
+        if request.share is not None and not 0 < request.share <= 1:
+            raise SettingsError("a share above 0, up to 1", f"{request.share:g}", "write 0.05 for 5 %")
+        if (request.every if request.every is not None else 1) < 1 or request.copies < 1 or request.by < 1:
             raise SettingsError("every, copies and by from 1 on", str(request), "raise them")
         if self._configuration.fallback:
             raise SettingsError("a phone without fallback", "fallback on", "hurt the packets of one that has none")

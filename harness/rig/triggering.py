@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from harness import events as ev
@@ -17,6 +17,8 @@ from harness.rig.scene import RigScene
 from harness.waiting import within
 
 FOR_EVER_S = 3600.0
+STRIKES_WITHIN_S = 30.0
+"""Once a trigger has fired, its fault is struck and what is held let go within this, or the run is UNKNOWN."""
 
 
 @asynccontextmanager
@@ -37,9 +39,11 @@ async def held(fault: Fault, injector: Injector, scene: RigScene) -> AsyncIterat
 async def armed(when: When, injector: Injector, scene: RigScene) -> AsyncIterator[None]:
     """Arm a trigger, run the block, and see to it that the moment came and the fault was struck in it.
 
+    What was struck is healed in any case, also when the block fails.
+
     Raises:
         FaultNotSupported: it cannot be used here (a skip).
-        Inconclusive: the moment never came, or the fault did not land.
+        Inconclusive: the moment never came, or the fault did not land, or not in time.
     """
     recorder = injector.recorder
     why = when.missing(scene)
@@ -48,47 +52,92 @@ async def armed(when: When, injector: Injector, scene: RigScene) -> AsyncIterato
         raise FaultNotSupported(why)
     number = await scene.links.arm(when.link, when.moment, before=when.before, hold=when.hold)
     recorder.emit(ev.Armed(link=when.link, moment=str(when.moment), fault=str(when.fault)))
-    striking = asyncio.create_task(_strike(when, number, injector, scene), name=f"trigger {when}")
-    to_heal: list[tuple[int, Fault]] = []
-    try:
+    strike = _Strike(when, number, injector, scene)
+    async with AsyncExitStack() as ending:  # from the last to the first, each of them even when another fails
+        ending.push_async_callback(strike.heal)
+        ending.push_async_callback(scene.links.disarm, when.link, number)
+        ending.push_async_callback(strike.end)
         yield
-        to_heal = await _waited(when, striking, injector)
-    finally:
-        if not striking.done():
-            striking.cancel()
-            await asyncio.wait([striking])
-        await scene.links.disarm(when.link, number)
-        for fault_number, fault in to_heal:
-            await injector.heal(fault_number, fault, scene)
+        await strike.waited()
 
 
-async def _strike(when: When, number: int, injector: Injector, scene: RigScene) -> list[tuple[int, Fault]]:
-    fired: dict[str, Any] = await scene.links.fired(when.link, number, within_s=FOR_EVER_S)
-    injector.recorder.emit(
-        ev.Fired(
-            link=when.link, moment=str(when.moment), fault=str(when.fault), conn=int(fired["conn"]),
-            said=str(fired["said"]), held=when.hold,
-        ),
-        t_ns=int(fired["t_ns"]),
-    )  # fmt: skip
-    fault_number = await injector.inject(when.fault, scene)
-    await scene.links.let_go(when.link, number, drop=when.drop)
-    if not when.fault.heals:
-        return []
-    if when.for_block:
-        return [(fault_number, when.fault)]
-    await injector.heal(fault_number, when.fault, scene)
-    return []
+class _Strike:
+    """What becomes of one armed trigger, beside the block."""
 
+    def __init__(self, when: When, number: int, injector: Injector, scene: RigScene) -> None:
+        self._when, self._number, self._injector, self._scene = when, number, injector, scene
+        self._fired = asyncio.Event()
+        self._doing = ""
+        self._unhealed: int | None = None
+        """The number of the fault while it is struck and has a heal to come."""
+        self._is_late = False
+        self._task = asyncio.create_task(self._run(), name=f"trigger {when}")
 
-async def _waited(
-    when: When, striking: asyncio.Task[list[tuple[int, Fault]]], injector: Injector
-) -> list[tuple[int, Fault]]:
-    try:
-        return await within(asyncio.shield(striking), when.within_s)
-    except TimeoutError:
-        seen = f"no {when.moment} passed {when.link} within {when.within_s:.0f} s of the end of the block"
-        injector.never(when, seen)
-        raise Inconclusive(f"{when} never fired: {seen}") from None
-    except (ControlError, StartFailed) as error:
-        raise Inconclusive(f"{when} never fired: {error}") from error
+    async def _run(self) -> None:
+        when, links = self._when, self._scene.links
+        fired: dict[str, Any] = await links.fired(when.link, self._number, within_s=FOR_EVER_S)
+        self._fired.set()
+        self._injector.recorder.emit(
+            ev.Fired(
+                link=when.link, moment=str(when.moment), fault=str(when.fault), conn=int(fired["conn"]),
+                said=str(fired["said"]), held=when.hold,
+            ),
+            t_ns=int(fired["t_ns"]),
+        )  # fmt: skip
+        self._doing = f"striking {when.fault}"
+        struck = await self._injector.inject(when.fault, self._scene)
+        self._unhealed = struck if when.fault.heals else None
+        self._doing = "letting go what was held"
+        await links.let_go(when.link, self._number, drop=when.drop)
+        if not when.for_block:
+            self._doing = f"healing {when.fault}"
+            await self.heal()
+
+    async def waited(self) -> None:
+        """Wait for the moment and the strike, after the block.
+
+        Raises:
+            Inconclusive: the moment never came, or the fault was not struck, or not in time.
+        """
+        when = self._when
+        coming = asyncio.create_task(self._fired.wait())
+        try:
+            await asyncio.wait([coming, self._task], timeout=when.within_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            coming.cancel()
+        if not self._fired.is_set() and not self._task.done():
+            seen = f"no {when.moment} passed {when.link} within {when.within_s:.0f} s of the end of the block"
+            self._injector.never(when, seen)
+            raise Inconclusive(f"{when} never fired: {seen}")
+        try:
+            await within(asyncio.shield(self._task), STRIKES_WITHIN_S)
+        except TimeoutError:
+            self._is_late = True
+            took = f"{self._doing} took more than {STRIKES_WITHIN_S:g} s"
+            raise Inconclusive(f"{when} fired, but {took}") from None
+        except (ControlError, StartFailed) as error:
+            how = f"fired, but {self._doing} failed" if self._fired.is_set() else "never fired"
+            raise Inconclusive(f"{when} {how}: {error}") from error
+
+    async def end(self) -> None:
+        """Let it come to its end when it has begun, for half a strike can not be healed; or stop it."""
+        try:
+            if self._fired.is_set() and not self._is_late:
+                await asyncio.wait([self._task], timeout=STRIKES_WITHIN_S)
+        finally:
+            if not self._task.done():
+                self._task.cancel()
+                await asyncio.wait([self._task])
+        if not self._task.cancelled() and (error := self._task.exception()) is not None:
+            self._injector.recorder.emit(ev.Note(text=f"{self._when}: {self._doing or 'waiting'} failed: {error}"))
+
+    async def heal(self) -> None:
+        """Heal what was struck and is not healed yet."""
+        number, self._unhealed = self._unhealed, None
+        if number is None:
+            return
+        try:
+            await self._injector.heal(number, self._when.fault, self._scene)
+        except asyncio.CancelledError:
+            self._unhealed = number  # it may have come to nothing: once more at the end
+            raise

@@ -168,6 +168,11 @@ def test_chance_is_the_seeds():
     [
         ({}, {"how": "drop"}, "exactly one of share, every and pattern"),
         ({}, {"how": "drop", "share": 0.1, "every": 2}, "exactly one"),
+        ({}, {"how": "drop", "share": 5.0}, "a share above 0, up to 1; saw 5"),
+        ({}, {"how": "drop", "share": 0.0}, "a share above 0"),
+        ({}, {"how": "drop", "share": -0.1}, "a share above 0"),
+        ({}, {"how": "drop", "share": float("nan")}, "a share above 0"),
+        ({}, {"how": "drop", "every": 0}, "every, copies and by from 1 on"),
         ({}, {"how": "drop", "pattern": "10x"}, "a pattern of 1"),
         ({}, {"how": "drop", "pattern": ""}, "a pattern of 1"),
         ({}, {"how": "reorder", "pattern": "1", "by": 0}, "from 1 on"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from random import Random
 from typing import Any
 
@@ -408,3 +409,17 @@ def test_garbage_never_breaks_it(data, begun):
     reader = Spoken().reader if begun else Grpc()
     with contextlib.suppress(Unreadable):
         reader.feed("to-target", data)
+
+
+def test_many_short_frames_in_one_piece_take_no_longer_than_each_for_itself():
+    window_updates = [b"\0\0\4\x08\0\0\0\0\0\0\0\0\1"] * 20_000
+
+    def took_s(pieces):
+        reader = Grpc()
+        reader.feed("to-target", PREFACE + b"\0\0\0\4\0\0\0\0\0")
+        began = time.process_time()
+        for piece in pieces:
+            reader.feed("to-target", piece)
+        return time.process_time() - began
+
+    assert took_s([b"".join(window_updates)]) < 3 * took_s(window_updates)

@@ -1,6 +1,7 @@
 """HTTP/1 and WebSocket are understood as they pass, however the bytes are cut."""
 
 import base64
+import json
 
 import pytest
 from hypothesis import given, settings
@@ -151,7 +152,32 @@ def test_a_bomb_is_not_inflated():
     reader.feed(FROM, SWITCHING)
     (bomb, after) = deflated([bytes(30_000_000), b'{"type": "a"}'])
     said = reader.feed(FROM, frame(1, bomb, deflated=True) + frame(1, after, deflated=True) + text({"type": "b"}))
-    assert [s.name for s in said] == ["compressed", "compressed", "b"]
+    assert [s.name for s in said] == ["compressed", "a", "b"]  # it leans on nothing of the bomb
+
+
+def test_compressed_audio_leaves_its_direction_readable():
+    reader = HttpReader()
+    talk(reader, [(TO, upgrade()), (FROM, SWITCHING)])
+    word = {"type": "a", "text": "the same words again and again"}
+    audio, first, second = deflated([b"pcm" * 900, json.dumps(word).encode(), json.dumps(word).encode()])
+    wire = frame(2, audio, deflated=True) + frame(1, first, deflated=True) + frame(1, second, deflated=True)
+    assert [(s.name, s.quiet) for s in reader.feed(FROM, wire)] == [("binary", True), ("a", False), ("a", False)]
+
+
+def test_a_lost_context_is_told_once_and_what_leans_on_nothing_is_read_again():
+    reader = HttpReader()
+    talk(reader, [(TO, upgrade()), (FROM, SWITCHING)])
+    word = json.dumps({"type": "a", "text": "the same words again and again"}).encode()
+    first, leaning, leaning_too = deflated([word, word, word])
+    (alone,) = deflated([word])  # its peer begins anew with each message
+    noise = frame(2, b"\xff\xff\xff", deflated=True)
+    said = reader.feed(FROM, noise + frame(1, leaning, deflated=True) + noise + frame(1, leaning_too, deflated=True))
+    assert [(s.name, s.quiet) for s in said] == [
+        ("binary", False), ("compressed", True), ("binary", True), ("compressed", True),
+    ]  # fmt: skip
+    assert "context" in str(said[0].facts["lost"])
+    assert [s.name for s in reader.feed(FROM, frame(1, alone, deflated=True) * 2)] == ["a", "a"]
+    assert first == alone
 
 
 def test_a_refused_upgrade_goes_on_as_http():

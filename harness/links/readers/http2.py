@@ -114,8 +114,10 @@ class Direction:
         self.max_frame_bytes = MAX_FRAME_BYTES
         self.hpack = Decoder(max_header_list_size=BLOCK_BYTES)
         self._left = b""
+        self._next = 0
+        """Where in ``_left`` the bytes begin that were not taken yet."""
         self._at = 0
-        """Offset of the first byte of ``_left``."""
+        """Offset of that byte in the direction."""
         self._has_begun = False
         self._needs_preface = way == "to-target"
         self._long: _Long | None = None
@@ -135,25 +137,33 @@ class Direction:
         self._left = self._left + data if self._left else data
         if self._needs_preface and not self._take_preface():
             return
-        while self._left:
-            if self._long is not None:
-                yield from self._go_on(self._long)
-                continue
-            if len(self._left) < _HEAD.size:
-                return
-            high, low, kind, flags, stream = _HEAD.unpack_from(self._left)
-            length, stream = (high << 16) + low, stream & 0x7FFF_FFFF
-            self._judge(kind, length, stream, flags)
-            if kind == _DATA and length > WHOLE_BYTES:
-                if not self._begin_long(length, flags, stream):
+        try:
+            while self._next < len(self._left):
+                if self._long is not None:
+                    yield from self._go_on(self._long)
+                    continue
+                if len(self._left) < self._next + _HEAD.size:
                     return
-                continue
-            size = _HEAD.size + length
-            if len(self._left) < size:
-                return
-            frame, self._left = self._left[:size], self._left[size:]
-            self._at += size
-            yield from self._frame(kind, flags, stream, frame)
+                high, low, kind, flags, stream = _HEAD.unpack_from(self._left, self._next)
+                length, stream = (high << 16) + low, stream & 0x7FFF_FFFF
+                self._judge(kind, length, stream, flags)
+                if kind == _DATA and length > WHOLE_BYTES:
+                    if not self._begin_long(length, flags, stream):
+                        return
+                    continue
+                size = _HEAD.size + length
+                if len(self._left) < self._next + size:
+                    return
+                yield from self._frame(kind, flags, stream, self._take(size))
+        finally:  # once for all of them: a copy of the rest for each of thousands of short frames takes long
+            self._left, self._next = self._left[self._next :], 0
+
+    def _take(self, size: int) -> bytes:
+        """Take up to so many bytes."""
+        taken = self._left[self._next : self._next + size]
+        self._next += len(taken)
+        self._at += len(taken)
+        return taken
 
     def _take_preface(self) -> bool:
         seen = self._left[: len(PREFACE)]
@@ -180,17 +190,16 @@ class Direction:
     def _begin_long(self, length: int, flags: int, stream: int) -> bool:
         padded = bool(flags & _PADDED)
         size = _HEAD.size + padded
-        if len(self._left) < size:
+        if len(self._left) < self._next + size:
             return False
-        padding = self._left[_HEAD.size] if padded else 0
-        self._long = _Long(stream, self._at, length - padded, padding, bool(flags & _END_STREAM))
-        self._left = self._left[size:]
-        self._at += size
+        start = self._at
+        head = self._take(size)
+        padding = head[-1] if padded else 0
+        self._long = _Long(stream, start, length - padded, padding, bool(flags & _END_STREAM))
         return True
 
     def _go_on(self, long: _Long) -> Iterator[Piece]:
-        taken, self._left = self._left[: long.left], self._left[long.left :]
-        self._at += len(taken)
+        taken = self._take(long.left)
         long.left -= len(taken)
         if not long.left:
             self._long = None

@@ -1,6 +1,7 @@
 """WebSocket frames (RFC 6455) of one direction, read as they pass: what was said, never more than one message kept.
 
-Binary messages are skipped where they stand, unless somebody reads their contents; text is kept until it is complete.
+Binary messages are skipped where they stand, unless somebody reads their contents or later ones may lean on them
+(compressed ones); text is kept until it is complete.
 """
 
 from __future__ import annotations
@@ -36,30 +37,34 @@ Name = Callable[[Way, bytes, bool], Named]
 
 
 class Inflater:
-    """Undoes permessage-deflate (RFC 7692): one context, which is right with and without context takeover."""
+    """Undoes permessage-deflate (RFC 7692) with one context, which is right with and without context takeover.
+
+    A message that was not looked into takes the context along. The next begin with an empty one: those that lean on
+    nothing before them (all of them, without context takeover) are read, the others are known by leaning too far back.
+    """
 
     def __init__(self) -> None:
         """Begin with an empty window."""
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        self.is_lost = False
-        """True once a message could not be inflated: later ones may lean on it."""
+        self.has_lost = False
+        """True once a message could not be inflated."""
 
-    def lose(self) -> None:
-        """Give up on this direction: a message was not looked into."""
-        self.is_lost = True
+    def inflate(self, data: bytes | None) -> bytes | None:
+        """Return the message, None when that cannot be known (damaged, longer than is kept, or leaning on such).
 
-    def inflate(self, data: bytes) -> bytes | None:
-        """Return the message, None when that cannot be known (damaged, longer than is kept, or leaning on such)."""
-        if self.is_lost:
-            return None
-        try:
-            plain = self._inflate.decompress(data + b"\x00\x00\xff\xff", KEPT_BYTES + 1)
-        except zlib.error:
-            plain = b""
-            self.is_lost = True
-        if len(plain) > KEPT_BYTES or self._inflate.unconsumed_tail or self._inflate.eof:
-            self.is_lost = True
-        return None if self.is_lost else plain
+        ``data`` is None for a message that was not kept.
+        """
+        if data is not None:
+            try:
+                plain = self._inflate.decompress(data + b"\x00\x00\xff\xff", KEPT_BYTES + 1)
+            except zlib.error:
+                pass
+            else:
+                if len(plain) <= KEPT_BYTES and not self._inflate.unconsumed_tail and not self._inflate.eof:
+                    return plain
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        self.has_lost = True
+        return None
 
 
 class Frames:
@@ -162,7 +167,7 @@ class Frames:
             if opcode != _CONT:
                 self._message_at, self._message_opcode, self._size = self._frame_at, opcode, 0
                 self._is_deflated = bool(flags & 0x40)
-                self._is_kept = opcode == _TEXT or self._keeps_binary
+                self._is_kept = opcode == _TEXT or self._keeps_binary or self._is_deflated
             self._size += size
             if self._is_kept and self._size > KEPT_BYTES:
                 self._is_kept = False
@@ -197,16 +202,20 @@ class Frames:
 
     def _named(self, payload: bytes) -> Named:
         is_text = self._message_opcode == _TEXT
-        if not self._is_kept:
-            if self._is_deflated:
-                self._inflater.lose()
-            return Named("big", {"bytes": self._size}) if is_text or self._keeps_binary else BINARY
+        is_wanted = is_text or self._keeps_binary
         if self._is_deflated:
-            plain = self._inflater.inflate(payload)
+            had_lost = self._inflater.has_lost
+            plain = self._inflater.inflate(payload if self._is_kept else None)
             if plain is None:
-                return Named("compressed", {"bytes": self._size}, quiet=True)
+                name = "binary" if not is_wanted else "compressed" if self._is_kept else "big"
+                facts: dict[str, Fact] = {"bytes": self._size}
+                if not had_lost:
+                    facts["lost"] = "the context of permessage-deflate: those that lean on it are not read"
+                return Named(name, facts, quiet=had_lost and name != "big")
             payload = plain
-        return self._name(self._way, payload, is_text)
+        elif is_wanted and not self._is_kept:
+            return Named("big", {"bytes": self._size})
+        return self._name(self._way, payload, is_text) if is_wanted else BINARY
 
     def _control(self, payload: bytes) -> Said:
         if self._opcode != _CLOSE:
