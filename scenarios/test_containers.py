@@ -34,8 +34,6 @@ GATES = {
     "kill-cloud[kill]": ["none"],
     "kill-cloud[restart]": ["none"],
     "zombie-on-first-connection": ["zombie"],
-    "zombies-over-time[20]": ["zombie"],
-    "second-socket-34-ms-later[fresh-session]": ["none"],
 }
 """Scenario, and what its zombie gate finds in the bridge; the others ask none, or a bridge that is new itself."""
 
