@@ -12,9 +12,10 @@ import random
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
 
 from harness.clock import now_ns
+from harness.links.flow import Flow
 from harness.links.kernel import undelivered_bytes
 from harness.links.reading import Said, Way
 from harness.links.shaping import Shape, Shaping
@@ -22,13 +23,27 @@ from harness.links.triggers import KEPT_BYTES, Listener, Trigger
 
 CHUNK_BYTES = 65_536
 _buffer = memoryview(bytearray(CHUNK_BYTES))  # one for all: a chunk is passed on before the next callback runs
-UNDELIVERED_LOOK_S = 0.001
+LOOK_S = 0.001
 """A cut behind exactly so many bytes waits until the other end's kernel has them all; nothing tells but a look."""
-Stop = Literal["full", "held", "shaped", "stalled", "hole", "reset"]
-"""Why a source is not read: the sink is full, a trigger holds, a shaper is full, a fault of ours, its own reset."""
+SLOWEST_LOOK_S = 0.05
+TAKES_NOTHING_S = 10.0
+"""An end that takes nothing for so long does not get to the cut: it goes on uncut, or is cut and nobody told so."""
+PATIENCE_S = 0.25
+"""What is not complete so long after its first byte goes on, for its sender may wait for something behind it.
+
+Only what was complete in time is stopped whole; of the other a trigger that fires before it stops the rest.
+"""
 
 
-class Pump:
+@dataclass(frozen=True)
+class Cut:
+    """A reset of ours that waits until all before it has arrived; one of the two is called."""
+
+    done: Callable[[], None]
+    missed: Callable[[], None]
+
+
+class Pump(Flow):
     """One direction of a connection."""
 
     def __init__(
@@ -36,88 +51,39 @@ class Pump:
         *, finished: Callable[[], None], source_broke: Callable[[], None], sink_broke: Callable[[], None],
     ) -> None:  # fmt: skip
         """Describe it; ``run`` starts. One of the three is called, once, when it has come to its end."""
-        self._loop, self.way, self.source, self._sink, self._listener = loop, way, source, sink, listener
-        self._finished, self._source_broke, self._sink_broke = finished, source_broke, sink_broke
-        self._kept = b""
-        """What the sink did not take."""
+        super().__init__(loop, way, source, sink, sink_broke)
+        self._listener, self._finished, self._source_broke = listener, finished, source_broke
         self._pending = bytearray()
         """What was read and not yet released, for the sake of triggers."""
         self._unweighed: deque[Said] = deque()
         self._due: deque[tuple[Trigger, Said]] = deque()
         """Triggers that have yet to act on what was said last."""
-        self._behind: Callable[[], None] | None = None
-        """The source's reset, which waits behind what is held."""
-        self._stops: set[Stop] = set()
-        self._is_running = self._is_reading = False
-        self._source_ended = False
-        self.shaper: Shaping | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._patient_at = -1
+        """Offset of the byte that is waited behind."""
+        self._reset: Callable[[], None] | None = None
+        """Passes the source's reset on, which waits behind what came before it."""
+        self._is_broken = False
+        """Whether the reset is all there is left to pass on."""
         self._when_shaped: Callable[[], None] | None = None
         self._is_end_marked = self._throws_away = False
         self._left_bytes: int | None = None
         self._when_counted: Callable[[], Callable[[], None]] | None = None
-        self._when_cut: Callable[[], None] = lambda: None
+        self._cut: Cut | None = None
         self.read_bytes = 0
-        self.carried_bytes = 0
-        self.is_finished = False
-        """True once a FIN was passed on: the source's, or ours."""
-
-    # -- running -----------------------------------------------------------------------------------------------------
-
-    def run(self) -> None:
-        """Begin to read."""
-        self._is_running = True
-        self._look_again()
 
     def halt(self) -> None:
-        """Neither read nor write any more."""
-        self._is_running = False
-        self._look_again()
-        self._loop.remove_writer(self._sink)
-        if self.shaper is not None:
-            self.shaper.close(flush=False)
-            self.shaper = None
-
-    def stop(self, why: Stop) -> None:
-        """Do not read, for one more reason."""
-        self._stops.add(why)
-        self._look_again()
-        if why == "hole" and self._kept:
-            self._loop.remove_writer(self._sink)
-
-    def go(self, why: Stop) -> None:
-        """Read again, when there is no other reason not to."""
-        self._stops.discard(why)
-        if why == "hole" and self._kept and self._is_running:
-            self._loop.add_writer(self._sink, self._writable)
-        self._look_again()
-
-    @property
-    def is_done(self) -> bool:
-        """Tell whether its end was passed on, and the source has nothing more to say."""
-        return self.is_finished and self._source_ended
-
-    def is_stopped(self, why: Stop) -> bool:
-        """Tell whether this is a reason not to read."""
-        return why in self._stops
-
-    def _look_again(self) -> None:
-        want = self._is_running and not self._stops and not self._source_ended
-        if want and not self._is_reading:
-            self._loop.add_reader(self.source, self._readable)
-        elif self._is_reading and not want:
-            self._loop.remove_reader(self.source)
-        self._is_reading = want
-
-    def drain(self) -> None:
-        """Hand on what had arrived when the source was reset, as far as the sink takes it at once."""
-        if self._kept or self._pending or self.is_finished or self._left_bytes is not None:
-            return
-        with contextlib.suppress(OSError):
-            while size := self.source.recv_into(_buffer):
-                if self.shaper is not None:
-                    self.shaper.put(bytes(_buffer[:size]))
-                elif self._send(_buffer[:size]) < size:
-                    return
+        """Neither read nor write any more; moments that it was still to act on are any other connection's."""
+        super().halt()
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        for trigger, _said in self._due:
+            trigger.give_back()
+        self._due.clear()
+        if self._cut is not None:
+            self._cut.missed()
+            self._cut = None
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -161,10 +127,46 @@ class Pump:
     def _take_end(self) -> None:
         self._source_ended = True
         self._look_again()
-        if self._listener.triggers:
-            at = self.read_bytes
-            self._unweighed.append(Said(self.way, "end", "fin", at, at))
+        self._say_end("fin")
         self._weigh()
+
+    def _say_end(self, how: str) -> None:
+        if self._listener.triggers:
+            self._unweighed.append(Said(self.way, "end", how, self.read_bytes, self.read_bytes))
+
+    def break_off(self, reset: Callable[[], None]) -> None:
+        """Call ``reset`` once what had come before the source's reset has gone on, as far as the sink takes it.
+
+        It goes the way of all bytes: read along, held by triggers, delayed; the reset is itself a moment.
+        """
+        self._reset = reset
+        self.stop("reset")
+        if self._is_running and not self.is_finished:
+            self._drain()
+        else:
+            reset()
+
+    def _drain(self) -> None:
+        if "held" in self._stops:
+            return  # it goes on when that is let go
+        with contextlib.suppress(OSError):
+            while not (self._is_broken or self._kept or self._throws_away) and (size := self.source.recv_into(_buffer)):
+                self._take(_buffer[:size])
+                if "held" in self._stops or not self._is_running:
+                    return
+        with contextlib.suppress(OSError):  # of a sink that broke as well
+            if not self._is_broken:
+                self._is_broken = True
+                self._say_end("reset")
+            self._weigh()
+        reset = self._reset
+        if "held" in self._stops or not self._is_running or reset is None:
+            return
+        if self.shaper is None:
+            reset()
+        elif self._when_shaped is None:
+            self._when_shaped = reset
+            self.shaper.put(b"")
 
     # -- holding -----------------------------------------------------------------------------------------------------
 
@@ -192,11 +194,35 @@ class Pump:
                 return  # it was cut
         if "held" not in self._stops:
             self._release_to(self._settled())
+            self._be_patient()
         self._finish()
+
+    def _be_patient(self) -> None:
+        """Keep back what is not complete, but not for ever."""
+        at = self.read_bytes - len(self._pending)
+        if self._patience is not None and (not self._pending or at != self._patient_at):
+            self._patience.cancel()
+            self._patience = None
+        if self._pending and self._patience is None:
+            self._patient_at = at
+            self._patience = self._loop.call_later(PATIENCE_S, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        if not self._is_running or "held" in self._stops:
+            return
+        try:
+            if not self._stops:  # else nothing can come behind it
+                self._release_to(self.read_bytes)
+            self._be_patient()
+            self._finish()
+        except OSError:
+            self._sink_broke()
 
     def _act(self, trigger: Trigger, said: Said) -> None:
         if trigger.act == "cut":
-            trigger.fire(self._listener.number, said)
+            number = self._listener.number
+            self._cut = Cut(done=lambda: trigger.fire(number, said), missed=trigger.give_back)
             self._cut_when_delivered()
             return
         if trigger.holds:
@@ -216,21 +242,20 @@ class Pump:
         except OSError:
             self._sink_broke()
             return
-        if self._behind is not None and "held" not in self._stops:
-            self._behind()
-            return
-        self._look_again()
-
-    def keeps_behind(self, reset: Callable[[], None]) -> bool:
-        """Keep the source's reset back behind what is held here; false when nothing is."""
-        self._behind = reset if "held" in self._stops else None
-        return self._behind is not None
+        if self._reset is not None:
+            self._drain()
+        else:
+            self._look_again()
 
     def _settled(self) -> int:
-        talk = self._listener.conversation
-        if talk is None or not self._listener.triggers or self._source_ended or len(self._pending) > KEPT_BYTES:
+        """Return up to where bytes need not be kept back: before what a trigger may want, if its beginning is here."""
+        talk, triggers = self._listener.conversation, self._listener.triggers
+        is_last = self._source_ended or self._is_broken or self._throws_away
+        if talk is None or is_last or len(self._pending) > KEPT_BYTES or not triggers.awaits_any(self.way):
             return self.read_bytes
-        return talk.settled(self.way)
+        gone = self.read_bytes - len(self._pending)
+        settled = talk.settled(self.way, lambda kind, name: triggers.awaits(self.way, kind, name), gone)
+        return settled if settled >= gone else self.read_bytes
 
     def _release_to(self, offset: int) -> None:
         """Let go on what lies before ``offset`` of this direction's bytes."""
@@ -253,42 +278,8 @@ class Pump:
             if not self.shaper.room():
                 self.stop("shaped")
         if self._left_bytes == 0 and self._when_counted is not None:
-            self._when_cut = self._when_counted()
+            self._cut = Cut(done=self._when_counted(), missed=lambda: None)
             self._cut_when_delivered()
-
-    def _write(self, chunk: memoryview) -> None:
-        """Send, and keep what the sink does not take.
-
-        Raises:
-            OSError: the sink broke.
-        """
-        if self._kept:
-            self._kept += bytes(chunk)
-            return
-        sent = self._send(chunk)
-        if sent < len(chunk):
-            self._kept = bytes(chunk[sent:])
-            self.stop("full")
-            if "hole" not in self._stops:
-                self._loop.add_writer(self._sink, self._writable)
-
-    def _writable(self) -> None:
-        try:
-            self._kept = self._kept[self._send(memoryview(self._kept)) :]
-            if not self._kept:
-                self._loop.remove_writer(self._sink)
-                self.go("full")
-                self._finish()
-        except OSError:
-            self._sink_broke()
-
-    def _send(self, chunk: memoryview) -> int:
-        try:
-            sent = self._sink.send(chunk) if "hole" not in self._stops else 0
-        except (BlockingIOError, InterruptedError):
-            return 0
-        self.carried_bytes += sent
-        return sent
 
     def _finish(self) -> None:
         """Pass the end on, once everything before it has gone."""
@@ -341,30 +332,17 @@ class Pump:
         except OSError:
             self._sink_broke()
 
-    def reset_later(self, call: Callable[[], None]) -> bool:
-        """Call when all that is on its way is there: the reset of a delayed source travels as its bytes do.
-
-        Returns false when nothing is shaped: then a reset is passed on at once.
-        """
-        if self.shaper is None or not self._is_running:
-            return False
-        self.stop("reset")
-        self._when_shaped = call
-        self.shaper.put(b"")
-        return True
-
     def half_close(self) -> bool:
         """Send a FIN to the sink though the source sent none; what it says from now on is read and thrown away.
 
-        Returns false when a FIN was sent already.
+        What a trigger holds goes before it, when it is let go. Returns false when a FIN was sent already, or before
+        there is a connection to the sink.
         """
-        if self.is_finished or self._source_ended or self._throws_away:
+        if self.is_finished or self._source_ended or self._throws_away or not self._is_running:
             return False
-        self._unweighed.clear()
+        self._throws_away = True
         try:
-            self._release_to(self.read_bytes)
-            self._throws_away = True
-            self._finish()
+            self._weigh()
         except OSError:
             self._sink_broke()
         return True
@@ -386,13 +364,23 @@ class Pump:
         if self._when_counted is None or "held" not in self._stops:  # else it is the one that is being cut
             self._left_bytes, self._when_counted = left_bytes, counted
 
-    def _cut_when_delivered(self) -> None:
+    def _cut_when_delivered(self, undelivered: int = -1, looks_s: float = 0.0, every_s: float = LOOK_S) -> None:
+        """Cut once all before it has arrived; look ever less often, and give up on an end that takes nothing."""
         self.stop("held")
-        if not self._is_running:
+        cut = self._cut
+        if not self._is_running or cut is None:
             return
-        is_on_its_way = bool(self._kept) or (self.shaper is not None and not self.shaper.is_empty())
-        if is_on_its_way or undelivered_bytes(self._sink):
-            self._loop.call_later(UNDELIVERED_LOOK_S, self._cut_when_delivered)
+        waits = len(self._kept) + undelivered_bytes(self._sink)
+        if not waits and (self.shaper is None or self.shaper.is_empty()):
+            self._cut = None
+            self._listener.cut()
+            cut.done()
             return
-        self._listener.cut()
-        self._when_cut()
+        is_stuck = waits == undelivered and "hole" not in self._stops
+        looks_s, every_s = (looks_s + every_s, min(2 * every_s, SLOWEST_LOOK_S)) if is_stuck else (0.0, LOOK_S)
+        if looks_s < TAKES_NOTHING_S:
+            self._loop.call_later(every_s, self._cut_when_delivered, waits, looks_s, every_s)
+            return
+        self._cut = None
+        cut.missed()
+        self._let_go(drop=self._left_bytes == 0)  # what came behind the count is gone: it cannot go on

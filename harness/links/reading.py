@@ -17,6 +17,15 @@ Way = Literal["to-target", "to-dialer"]
 """The direction of bytes: from who dialed the link, or to it."""
 
 
+Awaits = Callable[[Kind, str], bool]
+"""Whether anybody waits for what is said of this kind, by this name."""
+
+
+def anything(_kind: Kind, _name: str) -> bool:
+    """Await whatever is said."""
+    return True
+
+
 class Unreadable(HarnessError):
     """What passes is nothing this reader knows; the text says what was expected and what was seen."""
 
@@ -55,10 +64,11 @@ class Reader(Protocol):
         """
         ...
 
-    def settled(self, way: Way) -> int:
+    def settled(self, way: Way, awaits: Awaits = anything, gone: int = 0, /) -> int:
         """Return the offset up to which the bytes of a direction belong to things that are complete.
 
-        What lies behind it may be the beginning of something a trigger waits for.
+        What lies behind it may be the beginning of something a trigger ``awaits``. Where several things are said at
+        once, one may be left out that nobody awaits, or whose beginning went on already (before offset ``gone``).
         """
         ...
 
@@ -97,11 +107,11 @@ class Conversation:
             self.unreadable = f"the reader broke: {type(error).__name__}: {error}"
         return []
 
-    def settled(self, way: Way) -> int:
+    def settled(self, way: Way, awaits: Awaits = anything, gone: int = 0, /) -> int:
         """Return up to where bytes need not be kept back for a trigger."""
         if self._reader is None or self.unreadable:
             return self._fed[way] if self.unreadable or way == "to-dialer" else 0
-        return self._reader.settled(way)
+        return self._reader.settled(way, awaits, gone)
 
     def _sniff(self, way: Way, data: bytes) -> list[Said]:
         self._first[way] += data
@@ -112,7 +122,7 @@ class Conversation:
             return []
         made = reader_for(first)
         if made is None:
-            if len(first) >= SNIFFED_BYTES:
+            if not may_be_known(first):
                 raise Unreadable(f"expected HTTP/1 or HTTP/2 from the dialer; seen {first[:SNIFFED_BYTES]!r}")
             return []
         self._reader = made
@@ -123,6 +133,15 @@ class Conversation:
         except Unreadable as error:
             error.said = said + error.said
             raise
+
+
+def may_be_known(first: bytes) -> bool:
+    """Tell whether a dialer that began like this may still turn out to speak something that is read."""
+    from harness.links.readers import READERS  # noqa: PLC0415  as below
+
+    return len(first) < SNIFFED_BYTES and any(
+        first[: len(word)] == word[: len(first)] for begins, _make in READERS for word in begins
+    )
 
 
 def reader_for(first: bytes) -> Reader | None:

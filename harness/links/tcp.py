@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 from harness.links.kernel import waiting_bytes
 from harness.links.pump import Pump
 from harness.links.reading import Conversation, Said, Way
-from harness.links.triggers import Triggers, hold_back
+from harness.links.triggers import Triggers
 
 End = Literal["dialer", "target", "link"]
 """Who did it: an end of the connection, or the link on our own orders."""
@@ -49,9 +49,11 @@ class ResetWatch:
         loop.add_reader(self._epoll.fileno(), self._look)
 
     def add(self, sock: socket.socket, call: Callable[[], None]) -> None:
-        """Call ``call`` when ``sock`` has an error pending."""
+        """Call ``call``, and no other any more, when ``sock`` has an error pending."""
+        is_known = sock.fileno() in self._calls
         self._calls[sock.fileno()] = call
-        self._epoll.register(sock, select.EPOLLET)  # edges: a hang-up after both FINs would be reported for ever
+        register = self._epoll.modify if is_known else self._epoll.register
+        register(sock, select.EPOLLET)  # edges: a hang-up after both FINs would be reported for ever
 
     def drop(self, sock: socket.socket) -> None:
         """Forget a socket; before it is closed. Dropping twice is fine."""
@@ -109,10 +111,12 @@ class Connection:
         )  # fmt: skip
         self._first: End | None = None
         self.waiting_reset: End | None = None
+        """Who reset it, while a hole keeps that from the other end."""
+        self._resetting: End | None = None
+        """Who reset it, while what came before is passed on."""
         self.stalled_bytes: dict[Way, int] = {"to-target": 0, "to-dialer": 0}
         """What had waited in a stalled direction when the connection was reset."""
-        """Who reset it, while a hole keeps that from the other end."""
-        self.is_over = self._is_resetting = False
+        self.is_over = False
         self._is_running = False
         self._watch(dialer, "dialer", "to-target")
 
@@ -159,52 +163,39 @@ class Connection:
             return
         first = self.waiting_reset
         if first is not None and not self._owner.is_hole(_way_from(first)):
+            self.waiting_reset = None
             self.reset(first)
             return
-        self._watch(self.pump(way).source, "dialer" if way == "to-target" else "target", way)
+        if way == "to-target" or self._is_running:
+            self._watch(self.pump(way).source, "dialer" if way == "to-target" else "target", way)
         self.pump(way).go("hole")
 
     def reset(self, first: End) -> None:
-        """End it with RST at both sides, because ``first`` did; a trigger may hold that back, too."""
-        if self.is_over or (first != "link" and self._is_resetting):
+        """End it with RST at both sides, because ``first`` did; a trigger may hold that back, a delay make it late."""
+        if self.is_over or (first != "link" and first == self._resetting):
             return
         for pump in (self.to_target, self.to_dialer):
             self.stalled_bytes[pump.way] = waiting_bytes(pump.source) if pump.is_stopped("stalled") else 0
-        if first != "link" and self._owner.is_hole(_way_from(first)):
-            self.waiting_reset = first
-            for pump in (self.to_target, self.to_dialer):
-                pump.stop("reset")
-            return
-        if first != "link" and self._keeps_back(first):
-            return
-        if first != "link":
-            pump = self.pump(_way_from(first))
-            pump.drain()
-            self._is_resetting = pump.reset_later(lambda: self._really_reset(first))
-        if not self._is_resetting or first == "link":
+        if first == "link" or self._resetting is not None:  # by both ends now: there is nobody to tell it late
+            self._really_reset(first)
+        elif self._owner.is_hole(_way_from(first)):
+            self._wait_with_reset(first)
+        else:
+            self._resetting = first
+            self.pump(_way_from(first)).break_off(lambda: self._pass_reset(first))
+            if not self.is_over:
+                self.pump(_way_from("target" if first == "dialer" else "dialer")).stop("reset")
+
+    def _pass_reset(self, first: End) -> None:
+        if self._owner.is_hole(_way_from(first)):  # which was opened while the reset was on its way
+            self._wait_with_reset(first)
+        else:
             self._really_reset(first)
 
-    def _keeps_back(self, first: End) -> bool:
-        """Tell whether a trigger keeps a reset back: it waits behind what is held, or is the moment itself."""
-        way = _way_from(first)
-        if self.pump(way).keeps_behind(lambda: self.reset(first)):
-            for pump in (self.to_target, self.to_dialer):
-                pump.stop("reset")
-            return True
-        if not (self._owner.triggers and self._is_running):
-            return False
-        at = self.pump(way).read_bytes
-        said = Said(way, "end", "reset", at, at)
-        taken = self._owner.triggers.taking(said)
-        held = hold_back(taken, lambda _drop: self._really_reset(first))
-        for trigger in taken:
-            trigger.fire(self.number, said)
-        if held:
-            self._resets.drop(self.dialer)
-            self._resets.drop(self.target)
-            self.to_target.halt()
-            self.to_dialer.halt()
-        return held
+    def _wait_with_reset(self, first: End) -> None:
+        self.waiting_reset, self._resetting = first, None
+        for pump in (self.to_target, self.to_dialer):
+            pump.stop("reset")
 
     def half_close(self, towards: Literal["target", "dialer"]) -> bool:
         """Send a FIN to one end though the other did not; false when it has had one."""

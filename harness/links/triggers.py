@@ -1,7 +1,7 @@
 """Triggers of a link: a moment that is waited for, and what is done to the bytes when it comes.
 
 Deterministic to the message: while a trigger is armed, the bytes of what is not yet complete are kept back (never more
-than `KEPT_BYTES`), so that a message can be stopped before its first byte went on.
+than `KEPT_BYTES`, never for long), so that a message can be stopped before its first byte went on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from harness.clock import now_ns
 from harness.links.reading import Conversation, Said, Way
-from harness.moments import Moment
+from harness.moments import Kind, Moment
 
 Act = Literal["tell", "cut", "hang"]
 """tell: say that it came, once; cut: reset the connection, once; hang: keep it and all behind it back, every time."""
@@ -56,6 +56,14 @@ class Trigger:
             return False
         self.taken += 1
         return True
+
+    def give_back(self) -> None:
+        """Be free for the next such moment: the connection died before this one was acted on."""
+        self.taken -= 1
+
+    def awaits(self, way: Way) -> bool:
+        """Tell whether anything that is still to be said in a direction may be its moment."""
+        return self.way in {None, way} and (self.act == "hang" or not self.taken)
 
     @property
     def holds(self) -> bool:
@@ -110,6 +118,14 @@ class Triggers:
     def taking(self, said: Said) -> list[Trigger]:
         """Return the triggers whose moment this is, in their order: before the message, then behind it; all count."""
         return sorted([t for t in self._armed.values() if t.takes(said)], key=lambda t: not t.before)
+
+    def awaits(self, way: Way, kind: Kind, name: str) -> bool:
+        """Tell whether somebody waits for this."""
+        return any(t.awaits(way) and t.moment.fits(kind, name) for t in self._armed.values())
+
+    def awaits_any(self, way: Way) -> bool:
+        """Tell whether somebody waits for anything in this direction."""
+        return any(t.awaits(way) for t in self._armed.values())
 
     def all(self) -> Iterable[Trigger]:
         """Return all that are armed."""

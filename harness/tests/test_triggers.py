@@ -31,7 +31,7 @@ class Lines:
             self.at[way] = end
         return said
 
-    def settled(self, way):
+    def settled(self, way, *_):
         return self.at[way]
 
 

@@ -1,7 +1,8 @@
 """gRPC as it passes: methods, messages by type, statuses; the audio of ``StreamAudio`` for the hop ``bridge-out``.
 
 What a trigger may hold: a message with the HTTP/2 frames that carry it, and with them everything behind it in that
-direction of that connection, other calls too, since HPACK lets no frame of headers overtake another.
+direction of that connection, other calls too, since HPACK lets no frame of headers overtake another. So a message that
+is not complete is only kept back while a trigger may want it: its reader may have stopped, and the others have not.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from harness.clock import MS_NS, now_ns
 from harness.events.wire import Fact
 from harness.links.readers.http2 import WHOLE_BYTES, Data, GoAway, Headers, Http2, Piece, Ping, Reset, error_name
-from harness.links.reading import Said, Unreadable, Way
+from harness.links.reading import Awaits, Said, Unreadable, Way, anything
 from harness.moments import Kind
 from harness.redact import mask
 from harness.reference.proto import bridge_pb2, health_pb2
@@ -106,6 +107,14 @@ class _Messages:
             self.count += 1
             yield start, self.is_compressed, body
 
+    def may_be(self, awaits: Awaits) -> bool:
+        """Tell whether the message that is not complete may be one that is awaited."""
+        name: str = self.type.DESCRIPTOR.name if self.type is not None else "message"
+        is_plain, may_be_compressed = self.length >= 0 and not self.is_compressed, self.length < 0 or self.is_compressed
+        return ((is_plain or self.length < 0) and awaits("message", name)) or (
+            may_be_compressed and awaits("message", "compressed")
+        )
+
     def _begin(self) -> bool:
         if len(self.left) < 5:
             return False
@@ -167,12 +176,16 @@ class Grpc:
             raise
         return found
 
-    def settled(self, way: Way) -> int:
-        """Return the offset before the first frame of any message that is not complete (but for very long ones)."""
+    def settled(self, way: Way, awaits: Awaits = anything, gone: int = 0, /) -> int:
+        """Return the offset before the first frame of any message that is awaited and not complete.
+
+        Frames are kept whole. Left out are very long messages, and those whose first byte lies before ``gone``: the
+        rest of such a one is stopped when its last frame is here.
+        """
         settled = self._http2.directions[way].settled()
         for call in self._calls.values():
             messages = call.to_target if way == "to-target" else call.to_dialer
-            if 0 <= messages.start < settled and messages.length <= KEPT_BYTES:
+            if gone <= messages.start < settled and messages.length <= KEPT_BYTES and messages.may_be(awaits):
                 settled = messages.start
         return settled
 

@@ -17,7 +17,7 @@ from harness.events.wire import Fact
 from harness.links.readers.json_names import name_message, type_of
 from harness.links.readers.livekit import is_signalling, name_signal
 from harness.links.readers.websocket import Frames, safe
-from harness.links.reading import Said, Unreadable, Way
+from harness.links.reading import Awaits, Said, Unreadable, Way, anything
 
 METHODS = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PATCH ")
 """What a dialer that speaks HTTP/1 begins with."""
@@ -61,7 +61,7 @@ class HttpReader:
         """
         return self._ways[way].feed(data)
 
-    def settled(self, way: Way) -> int:
+    def settled(self, way: Way, _awaits: Awaits = anything, _gone: int = 0, /) -> int:
         """Return the offset behind what is complete."""
         return self._ways[way].settled
 
