@@ -17,6 +17,8 @@ PANICKED = "exited 2"
 """How a Go program ends by a panic."""
 PANICS_WITHIN_S = 1.5
 """From the call that ends a session to the next packet for it, and to the process's end being noticed."""
+OTHER_PANIC = r"panic: |fatal error: "
+"""A Go program says so why it ends; where it gives another reason, the reason is not ours to guess."""
 MANY_JOINS = 4
 """A leak is a matter of many joins; fewer show a session that was left, not one that is kept each time."""
 
@@ -31,7 +33,7 @@ def zombie_first_connect(s: Scene) -> Diagnosis | None:
         why = f"a fresh cloud's first JoinRoom was refused: a session without an owner was in the bridge{zombie}"
         return Diagnosis("zombie-first-connect", why, (*s.zombies, *s.proof(*refused), s.hop_proof()))
     failed = s.log("cloud", JOIN_FAILED, s.struck_ns)
-    if s.zombies and s.silent_from in {"bridge-out", "cloud-in", "stt-in"} and not (s.refused or s.replaced):
+    if s.zombies and s.nothing_from_bridge and not (s.refused or s.replaced):
         why = "the gate saw a session without an owner, and no audio came out of the bridge after that"
         return Diagnosis("zombie-first-connect", why, (*s.zombies, *s.proof(*failed), s.hop_proof()))
     return None
@@ -52,7 +54,7 @@ def bridge_panic(s: Scene) -> Diagnosis | None:
         return None
     proof = s.proof(*s.log("bridge", r"send on closed channel"))
     why = "the bridge panicked on a packet that came after its session was closed"
-    if not proof:
+    if not proof and not s.log("bridge", OTHER_PANIC):
         proof = _panicked(s)
         why = "the bridge ended by itself, as a Go program does that panics, when a session of it was closed"
     return Diagnosis("bridge-panic-closed-channel", why, proof) if proof else None
@@ -62,8 +64,9 @@ def _panicked(s: Scene) -> tuple[Evidence, ...]:
     """Return what shows a panic without the bridge's words: its exit code, right after a call that ends a session."""
     calls = [
         at(s.history, e.t_ns, f"wire {e.link}", f"{e.name} on its way to the bridge")
-        for e in s.history.all(ev.WireSaid) if e.what == "request" and e.name in {"LeaveRoom", "JoinRoom"}
-    ]  # fmt: skip
+        for e in s.history.all(ev.WireSaid)
+        if (e.what, e.name) == ("request", "LeaveRoom") or (e.name == "JoinRoomRequest" and _replaces(s, e))
+    ]
     calls += [at(s.history, e.t_ns, "fault", e.fault) for e in s.history.all(ev.Injecting) if "SessionEnded" in e.fault]
     for e in s.history.all(ev.ComponentExited):
         own = e.component.startswith("bridge") and e.exit_text == PANICKED and not (e.by_us or e.machine)
@@ -72,6 +75,17 @@ def _panicked(s: Scene) -> tuple[Evidence, ...]:
         if own and near:
             return (at(s.history, e.t_ns, e.component, e.exit_text), near[-1])
     return ()
+
+
+def _replaces(s: Scene, join: ev.WireSaid) -> bool:
+    """Tell whether a join met a session of its user: made in this bridge's life, or seen by the gate."""
+    user, bridge = join.facts.get("user"), join.link.partition("->")[2]
+    starts = [e.t_ns for e in s.history.all(ev.ComponentStarted) if e.component == bridge and e.t_ns < join.t_ns]
+    since_ns = max(starts, default=0)
+    joined = [e.t_ns for e in s.history.all(ev.WireSaid) if e.name == "JoinRoomResponse" and e.facts.get("success")
+              and e.link.endswith(f"->{bridge}") and e.facts.get("user") == user]  # fmt: skip
+    joined += [g.t_ns for g in s.history.all(ev.Gate) if g.user == user and g.outcome == "zombie"]
+    return any(since_ns < t_ns < join.t_ns for t_ns in joined)
 
 
 def bridge_sigterm_hangs(s: Scene) -> Diagnosis | None:

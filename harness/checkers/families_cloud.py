@@ -105,7 +105,7 @@ def stream_end_not_retried(s: Scene) -> Diagnosis | None:
     lost = s.last_log("cloud", STREAM_LOST)
     if lost is None or "Audio stream ended" not in lost.text or not s.broken(*CAPTIONS):
         return None
-    if s.log("cloud", ASKED_AGAIN, lost.t_ns) or s.silent_from not in {"bridge-out", "cloud-in", "stt-in"}:
+    if s.log("cloud", ASKED_AGAIN, lost.t_ns) or not s.nothing_from_bridge:
         return None
     why = "the bridge ended the audio stream in good order, and the cloud never opened another"
     return Diagnosis("stream-end-not-retried", why, (*s.proof(lost), s.hop_proof()))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import events as ev
+from harness.checkers.people import is_user
 from harness.checkers.scene import CAPTIONS, Scene
 from harness.checkers.timeline import FaultWindow, at, fault_windows
 from harness.checkers.verdict import Diagnosis
@@ -17,6 +18,9 @@ SHUT = ("Blackhole", "Stall")
 """The faults by which nothing passes a link and nothing ends."""
 SILENT_NS = 4 * SECOND_NS
 """A phone of which nothing came for so long was silent for longer than the shortest pong timeout we know (3 s)."""
+WEBHOOK = "POST /webhook"
+NEAR_NS = SECOND_NS
+"""A request on its way to the app and the app's own word of it are no further apart."""
 ACK_LATE_NS = 3 * SECOND_NS
 """The proposed budget of an ACK."""
 SETTLED_NS = 3 * SECOND_NS
@@ -33,7 +37,7 @@ def phone_half_open(s: Scene) -> Diagnosis | None:
         shut = window.fault.startswith(SHUT) and PHONE_LINK in window.fault
         if not shut or window.end_ns is None or window.end_ns - window.landed_ns < SILENT_NS:
             continue
-        if _ended_since(s, window):
+        if not any(not _ended_since(s, window, person) for person in _there(s, window)):
             continue
         silent_s = (window.end_ns - window.landed_ns) / SECOND_NS
         why = f"nothing passed between phone and cloud for {silent_s:.1f} s, and nobody gave its socket up"
@@ -42,13 +46,23 @@ def phone_half_open(s: Scene) -> Diagnosis | None:
     return None
 
 
-def _ended_since(s: Scene, window: FaultWindow) -> bool:
-    """Tell whether anybody closed a socket of a phone since the hole: by frame, by its end, or by a new dial."""
-    wire = any(
-        e.t_ns >= window.landed_ns for e in s.history.all(ev.WireSaid) if e.link == PHONE_LINK and e.what == "close"
-    )
-    seen = s.history.iter(ev.PhoneSocketClosed, ev.PhoneDialing, ev.PhoneSocketOpen)
-    return wire or any(window.landed_ns <= e.t_ns <= s.until_ns for e in seen)
+def _there(s: Scene, window: FaultWindow) -> list[str]:
+    """Return the people whose phones had a socket open when the hole came."""
+    opened = {e.person: e.t_ns for e in s.history.all(ev.PhoneSocketOpen) if e.t_ns <= window.landed_ns}
+    closed = {e.person: e.t_ns for e in s.history.all(ev.PhoneSocketClosed) if e.t_ns <= window.landed_ns}
+    return [person for person, t_ns in opened.items() if closed.get(person, 0) < t_ns]
+
+
+def _ended_since(s: Scene, window: FaultWindow, person: str) -> bool:
+    """Tell whether anybody closed a socket of this phone since the hole: by frame, by its end, or by a new dial."""
+    said = [e for e in s.history.all(ev.WireSaid) if e.link == PHONE_LINK and e.t_ns <= s.until_ns]
+    users = {e.conn: str(e.facts["user"]) for e in said if e.what == "request" and "user" in e.facts}
+    closed = [e for e in said if e.what == "close" and e.t_ns >= window.landed_ns]
+    wire = any(is_user(s.history, person, users.get(e.conn, "")) for e in closed)
+    seen = [(e.person, e.t_ns) for e in s.history.all(ev.PhoneSocketClosed)]
+    seen += [(e.person, e.t_ns) for e in s.history.all(ev.PhoneDialing)]
+    seen += [(e.person, e.t_ns) for e in s.history.all(ev.PhoneSocketOpen)]
+    return wire or any(one == person and window.landed_ns <= t_ns <= s.until_ns for one, t_ns in seen)
 
 
 def ack_late_slow_webhook(s: Scene) -> Diagnosis | None:
@@ -65,8 +79,7 @@ def ack_late_slow_webhook(s: Scene) -> Diagnosis | None:
         ]
         if came_ns - opened.t_ns < ACK_LATE_NS or not called or came_ns - called[0].t_ns < ACK_LATE_NS:
             continue
-        answered = _webhook_took_ns(s, called[0].t_ns)
-        if answered is not None and answered < ACK_LATE_NS:
+        if _webhook_waited_ns(s, called[0].t_ns, came_ns) < ACK_LATE_NS:
             continue
         waited_s = (came_ns - opened.t_ns) / SECOND_NS
         why = f"the phone had no ACK for {waited_s:.1f} s, while the cloud waited for a webhook that was not answered"
@@ -76,13 +89,15 @@ def ack_late_slow_webhook(s: Scene) -> Diagnosis | None:
     return None
 
 
-def _webhook_took_ns(s: Scene, called_ns: int) -> int | None:
-    """Return how long the answer to this call took, as the wire has it; None where the wire was not read."""
-    said = [e for e in s.history.all(ev.WireSaid) if e.link == APP_LINK]
-    if not said:
-        return None
-    replies = [e.t_ns for e in said if e.what == "reply" and e.t_ns >= called_ns]
-    return min(replies, default=s.until_ns) - called_ns
+def _webhook_waited_ns(s: Scene, called_ns: int, came_ns: int) -> int:
+    """Return how long the request of this call had no answer until ``came_ns``; 0 where the wire does not show it."""
+    said = [e for e in s.history.all(ev.WireSaid) if e.link == APP_LINK and e.name == WEBHOOK]
+    asked = [e for e in said if e.what == "request" and abs(e.t_ns - called_ns) < NEAR_NS]
+    if not asked:
+        return 0
+    request = min(asked, key=lambda e: abs(e.t_ns - called_ns))
+    answered = [e.t_ns for e in said if e.what == "reply" and e.conn == request.conn and e.t_ns >= request.t_ns]
+    return min([*answered, came_ns]) - request.t_ns
 
 
 def captions_lag_after_burst(s: Scene) -> Diagnosis | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from harness import events as ev
+from harness.checkers.people import is_user, same_user, user_in
 from harness.checkers.scene import CAPTIONS, Scene
 from harness.checkers.timeline import at
 from harness.checkers.verdict import Diagnosis, Evidence
@@ -29,7 +30,7 @@ def concurrent_join(s: Scene) -> Diagnosis | None:
             continue
         used = [e.t_ns for e in _of_calls(s, "request", "StreamAudio") if _at(e) == _at(first) and e.t_ns > first.t_ns]
         left = any(_at(e) == _at(first) and e.t_ns < second.t_ns for e in _calls(s, "LeaveRoomRequest", first.t_ns))
-        asked = _opened_between(s, first.t_ns - SECOND_NS, second.t_ns)
+        asked = _opened_between(s, _user(first), first.t_ns - SECOND_NS, second.t_ns)
         if used and used[0] > second.t_ns and not left and asked <= 1:
             why = "two paths of the cloud joined for one user at once: a second JoinRoom before the first's stream"
             return Diagnosis("concurrent-join-self-kick", why, (*_proof(s, first, second), s.hop_proof()))
@@ -40,13 +41,17 @@ def duplicate_init(s: Scene) -> Diagnosis | None:
     """A connection_init of an acknowledged phone made a second bridge client join."""
     if not s.broken("clean", *CAPTIONS):
         return None
+    asked = [e for e in s.history.all(ev.WireSaid) if e.what == "request" and e.link.startswith("phone")]
+    users = {_at(e): _user(e) for e in asked if _user(e)}
     for init in _said(s, "message", "connection_init"):
         if not init.link.startswith("phone"):
             continue
         for join in _calls(s, "JoinRoomRequest", init.t_ns):
+            if not same_user(users.get(_at(init), ""), _user(join)):
+                continue
             earlier = [e for e in _calls(s, "JoinRoomRequest") if _at(e) == _at(join) and e.t_ns < join.t_ns]
             soon = join.t_ns - init.t_ns < AFTER_INIT_NS
-            if soon and not earlier and not _opened_between(s, init.t_ns, join.t_ns):
+            if soon and not earlier and not _opened_between(s, _user(join), init.t_ns, join.t_ns):
                 why = "the phone said connection_init again, and the cloud joined once more by a client of its own"
                 return Diagnosis("duplicate-connection-init", why, (*_proof(s, init, join), s.hop_proof()))
     return None
@@ -56,11 +61,15 @@ def join_hang(s: Scene) -> Diagnosis | None:
     """A phone waits for its ACK as long as the bridge does not answer JoinRoom."""
     if not s.broken("honest", "resumes"):
         return None
-    acks = [m.t_ns for m in s.history.all(ev.PhoneMessage) if m.type == "connection_ack"]
+    acks = [(m.person, m.t_ns) for m in s.history.all(ev.PhoneMessage) if m.type == "connection_ack"]
     for opened in s.history.all(ev.PhoneSocketOpen):
-        ack_ns = min((t for t in acks if t > opened.t_ns), default=s.until_ns)
-        joins = [e for e in _calls(s, "JoinRoomRequest", opened.t_ns) if e.t_ns < ack_ns]
-        if joins and ack_ns - joins[0].t_ns > UNANSWERED_NS and not _closed_between(s, opened.t_ns, ack_ns):
+        ack_ns = min((t for person, t in acks if person == opened.person and t > opened.t_ns), default=s.until_ns)
+        joins = [
+            e for e in _calls(s, "JoinRoomRequest", opened.t_ns)
+            if e.t_ns < ack_ns and is_user(s.history, opened.person, _user(e))
+        ]  # fmt: skip
+        left = _closed_between(s, opened.person, opened.t_ns, ack_ns)
+        if joins and ack_ns - joins[0].t_ns > UNANSWERED_NS and not left:
             waited_s = (ack_ns - joins[0].t_ns) / SECOND_NS
             why = f"the cloud asked for the join, and did not acknowledge the phone for {waited_s:.1f} s: no deadline"
             return Diagnosis("join-hang-no-ack", why, (*_proof(s, joins[0]), s.hop_proof()))
@@ -92,7 +101,7 @@ def client_beside_session(s: Scene) -> Diagnosis | None:
         return None
     for leave in _calls(s, "LeaveRoomRequest", s.struck_ns):
         answered = any(_at(e) == _at(leave) and e.stream == leave.stream for e in _of_calls(s, "reply", "LeaveRoom"))
-        refused = [line for line in s.refused if line.t_ns > leave.t_ns]
+        refused = [e for e in s.refused if e.t_ns > leave.t_ns and same_user(user_in(e.text), _user(leave))]
         if answered or not refused:
             continue
         exits = [e for e in s.history.all(ev.ComponentExited) if leave.t_ns < e.t_ns < refused[0].t_ns]
@@ -123,12 +132,18 @@ def _at(said: ev.WireSaid) -> tuple[str, int]:
     return said.link, said.conn
 
 
-def _opened_between(s: Scene, from_ns: int, until_ns: int) -> int:
-    return sum(from_ns <= e.t_ns <= until_ns for e in s.history.all(ev.PhoneSocketOpen))
+def _user(said: ev.WireSaid) -> str:
+    return str(said.facts.get("user", ""))
 
 
-def _closed_between(s: Scene, from_ns: int, until_ns: int) -> int:
-    return sum(from_ns <= e.t_ns <= until_ns for e in s.history.all(ev.PhoneSocketClosed))
+def _opened_between(s: Scene, user: str, from_ns: int, until_ns: int) -> int:
+    opened = [e for e in s.history.all(ev.PhoneSocketOpen) if from_ns <= e.t_ns <= until_ns]
+    return sum(is_user(s.history, e.person, user) for e in opened)
+
+
+def _closed_between(s: Scene, person: str, from_ns: int, until_ns: int) -> bool:
+    closed = s.history.all(ev.PhoneSocketClosed)
+    return any(from_ns <= e.t_ns <= until_ns and e.person == person for e in closed)
 
 
 def _proof(s: Scene, *said: ev.WireSaid) -> tuple[Evidence, ...]:

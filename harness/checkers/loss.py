@@ -2,7 +2,8 @@
 
 A lost frame is one that the phone spoke and nobody heard whole at cloud-in or stt-in; a lost word is one of a finished
 utterance that no final names, and counts as its ten frames. A frame lost in both ways counts once. What a fault dropped
-or damaged on purpose is no loss, and no word is owed that it touched.
+or damaged on purpose is no loss, and no word is owed that it touched; but where packets were hurt, each of the cloud's
+ears has to account for the rest: beyond what was done on purpose nothing may be missing, or out of its place.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness import events as ev
+from harness.checkers.accounting import accounts
 from harness.checkers.hearing import app_ear_at_fault, deaf_in, observed
 from harness.checkers.injections import DAMAGED, injections
 from harness.checkers.timeline import (
@@ -40,6 +42,7 @@ from harness.speech import UTTERANCE_FRAMES, UTTERANCE_WORDS, WORD_FRAMES
 NAME = "bounded_loss"
 EDGE_NS = 1_000
 """Moments of frames are told to the nanosecond before or after the frame's edge."""
+ACCOUNTED = ("cloud-in", "stt-in")
 STEADY, IMPACT, ENDLESS = "while steady", "during the impact", "and was never steady again after the fault"
 
 
@@ -79,9 +82,28 @@ def check_bounded_loss(history: History, params: Params) -> Verdict:
                 found.append(_verdict(history, speaker, loss, kind, budget_ms, spans))
     if not found:
         return Verdict(NAME, Outcome.UNKNOWN, "nobody spoke while the system was steady or during an impact")
+    found += _unexplained(history, params["steady_ms"])
     order = [Outcome.BROKEN, Outcome.UNKNOWN]
     worst = [v for o in order for v in found if v.outcome is o]
     return worst[0] if worst else Verdict(NAME, Outcome.HOLDS, "; ".join(v.because for v in found))
+
+
+def _unexplained(history: History, budget_ms: float) -> list[Verdict]:
+    """Return what the books of the cloud's ears cannot explain, where packets were hurt: loss, and order."""
+    if not history.all(ev.PacketHurt):
+        return []
+    found = []
+    for account in accounts(history):
+        lost_ms, late = account.lost_unexplained * MS_PER_FRAME, account.reordered_unexplained
+        if account.hop in ACCOUNTED and (lost_ms > budget_ms or late):
+            text = (
+                f"beyond what was done to packets, {lost_ms} ms of {account.person} are missing at {account.hop} "
+                f"(budget {budget_ms:.0f} ms), and {late} frames came there behind later ones"
+            )
+            first_ns = history.spoken_ns(account.lost[0]) if account.lost else history.start_ns
+            proof = (at(history, first_ns, account.hop, text),)
+            found.append(Verdict(NAME, Outcome.BROKEN, text, proof))
+    return found
 
 
 def _owed(history: History, span: Span) -> Span:

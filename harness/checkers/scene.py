@@ -87,6 +87,11 @@ class Scene:
         """Tell whether a hop, observed and with its ear open, heard nothing."""
         return self.hops[hop].state is Hearing.SILENT
 
+    @property
+    def nothing_from_bridge(self) -> bool:
+        """Whether the bridge fell silent, as far as anybody saw: what was heard coming out of it is not its silence."""
+        return self.silent_from in {"bridge-out", "cloud-in", "stt-in"} and not self.heard("bridge-out")
+
     def hop_proof(self) -> Evidence:
         """Return the hops in one line."""
         text = ", ".join(f"{s.hop} {s.state}" + (f" ({s.note})" if s.note else "") for s in self.hops.values())

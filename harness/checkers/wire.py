@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from harness import events as ev
+from harness.checkers.people import AGENT, is_user, same_user
 from harness.clock import SECOND_NS
 from harness.history import History
 
@@ -19,7 +20,6 @@ SPEAKS = {
     "cloud": re.compile(r"Calling JoinRoom RPC|JoinRoom RPC failed|Audio stream started|Sent CONNECTION_ACK"),
 }
 """By these words a log shows that it speaks as the contract does."""
-AGENT = "cloud-agent:"
 SESSION_OVER = re.compile(r"(?i)user session ended")
 """With this reason a cloud closes the sockets of a disposed session's apps (contract: captions app)."""
 GIVEN_UP = ("CANCEL", "NO_ERROR", None)
@@ -78,8 +78,12 @@ class _Calls:
         self._history = history
         self._has_session: dict[tuple[str, str], bool] = {}
         """(bridge, user): whether a session of this user is in that bridge."""
-        self._streams: dict[tuple[str, int, int], str] = {}
-        """(link, connection, stream) of each audio stream that is open -> its user."""
+        self._joined: dict[tuple[str, str], int] = {}
+        """(bridge, user): how often a session of this user was made; an old one's stream ends no new one."""
+        self._asked: dict[tuple[str, int, int], int | None] = {}
+        """A JoinRoom that was asked for -> how many sessions had been made when it met one; None: it met none."""
+        self._streams: dict[tuple[str, int, int], tuple[str, int]] = {}
+        """(link, connection, stream) of each audio stream that is open -> its user, and the session it is of."""
         self._clients: set[tuple[str, int]] = set()
 
     def lines(self) -> Iterator[WireLine]:
@@ -106,6 +110,8 @@ class _Calls:
                 if (said.link, said.conn) not in self._clients:
                     self._clients.add((said.link, said.conn))
                     yield _line(said, cloud, "gRPC client initialized")
+                key = (bridge, user)
+                self._asked[_call(said)] = self._joined.get(key, 0) if self._has_session.get(key) else None
                 yield _line(said, cloud, f"Calling JoinRoom RPC for {user}")
                 yield _line(said, bridge, f"JoinRoom request: userId={user}, room={facts.get('room_name', '')}")
             case "message", "JoinRoomResponse":
@@ -117,10 +123,13 @@ class _Calls:
                 if facts["success"]:
                     yield _line(said, bridge, f"Successfully left room: userId={user}")
             case "request", "StreamAudio":
-                self._streams[said.link, said.conn, said.stream] = user
+                self._streams[_call(said)] = (user, self._joined.get((bridge, user), 0))
                 yield _line(said, cloud, "Audio stream started, listening for audio from bridge")
-            case "message", "AudioChunk" if said.way == "to-target":
-                self._streams[said.link, said.conn, said.stream] = user
+            case ("message", "AudioChunk") | ("reply", "StreamAudio") if user and self._streams.get(_call(said)) == (
+                "",
+                0,
+            ):
+                self._streams[_call(said)] = (user, self._joined.get((bridge, user), 0))
             case "status", "StreamAudio":
                 yield from self._ended(said, cloud, bridge)
             case "status", "JoinRoom" if facts.get("code") != "OK" and said.way == "to-dialer":
@@ -130,9 +139,12 @@ class _Calls:
 
     def _answered(self, said: ev.WireSaid, cloud: str, bridge: str, user: str) -> Iterator[WireLine]:
         if said.facts.get("success"):
-            if self._has_session.get((bridge, user)):
+            key = (bridge, user)
+            met = self._asked.pop(_call(said), None) is not None
+            if met or self._has_session.get(key):
                 yield _line(said, bridge, f"Replacing existing bridge session of {user}")
-            self._has_session[bridge, user] = True
+            self._has_session[key] = True
+            self._joined[key] = self._joined.get(key, 0) + 1
             yield _line(said, bridge, f"Successfully joined room: userId={user}")
             yield _line(said, cloud, f"Joined LiveKit room for {user}")
             return
@@ -141,21 +153,31 @@ class _Calls:
         yield _line(said, cloud, f"JoinRoom returned failure for {user}: {error}")
 
     def _ended(self, said: ev.WireSaid, cloud: str, bridge: str) -> Iterator[WireLine]:
-        user = self._streams.pop((said.link, said.conn, said.stream), None)
+        stream = self._streams.pop(_call(said), None)
+        if stream is None:
+            return
+        self._over(bridge, *stream)
         code = said.facts.get("code")
-        if user is None or (said.way == "to-target" and said.facts.get("reset") in GIVEN_UP):
+        if said.way == "to-target" and said.facts.get("reset") in GIVEN_UP:
             return  # the cloud itself gave it up
-        self._has_session[bridge, user] = False
         text = "Audio stream ended" if code == "OK" else f"Audio stream error: {code} {said.facts.get('message', '')}"
         yield _line(said, cloud, text)
 
     def _closed(self, closed: ev.LinkClosed) -> Iterator[WireLine]:
         cloud, _, bridge = closed.link.partition("->")
         for key in [key for key in self._streams if key[:2] == (closed.link, closed.conn)]:
-            user = self._streams.pop(key)
-            self._has_session[bridge, user] = False
+            self._over(bridge, *self._streams.pop(key))
             if closed.first != "dialer":
                 yield _line(closed, cloud, f"Audio stream error: the connection ended ({closed.how} by {closed.first})")
+
+    def _over(self, bridge: str, user: str, joined: int) -> None:
+        """A session goes with its stream, whoever ended that; the one that took its place meanwhile does not."""
+        if self._joined.get((bridge, user), 0) == joined:
+            self._has_session[bridge, user] = False
+
+
+def _call(said: ev.WireSaid) -> tuple[str, int, int]:
+    return said.link, said.conn, said.stream
 
 
 def _signals(history: History) -> Iterator[WireLine]:
@@ -183,20 +205,48 @@ def _disposals(history: History) -> Iterator[WireLine]:
 
 
 def _status_never_asked(history: History) -> Iterator[WireLine]:
-    """Give each return of a phone, within the grace, of which the cloud did not ask its bridge for the status."""
-    asked = [s.t_ns for s in history.all(ev.WireSaid) if s.what == "request" and s.name == "GetStatus"]
-    called = [s for s in history.all(ev.WireSaid) if s.what == "message" and s.name == "JoinRoomRequest"]
+    """Give each return of a phone, within the grace, of which the cloud did not ask its bridge for the status.
+
+    The grace runs from when the cloud's side saw the old socket end: a sleeping phone sees it only on waking.
+    """
+    asked = _messages(history, "BridgeStatusRequest")
+    called = _messages(history, "JoinRoomRequest")
     grace_ns = int(history.run_started.timers.get("grace_s", 60.0) * SECOND_NS)
     starts = [s.t_ns for s in history.all(ev.ComponentStarted) if _kind(s.component) == "cloud"]
-    for back in history.all(ev.PhoneSocketOpen):
-        closed = [c.t_ns for c in history.all(ev.PhoneSocketClosed) if c.person == back.person and c.t_ns < back.t_ns]
-        if not closed or back.t_ns - closed[-1] >= grace_ns or any(closed[-1] < t <= back.t_ns for t in starts):
+    for user, ended_ns, back_ns in _returns(history):
+        if back_ns - ended_ns >= grace_ns or any(ended_ns < t <= back_ns for t in starts):
             continue
         acks = [
             m.t_ns for m in history.all(ev.PhoneMessage)
-            if m.type == "connection_ack" and m.person == back.person and m.t_ns >= back.t_ns
+            if m.type == "connection_ack" and is_user(history, m.person, user) and m.t_ns >= back_ns
         ]  # fmt: skip
-        until_ns = (acks[0] if acks else back.t_ns) + ASKED_WITHIN_NS
-        joins = [s for s in called if back.t_ns <= s.t_ns <= until_ns]
-        if joins and not any(back.t_ns - ASKED_WITHIN_NS <= t <= until_ns for t in asked):
-            yield _line(joins[0], "cloud", f"GetStatus threw: {back.person}'s phone came back, and it was never asked")
+        until_ns = (acks[0] if acks else back_ns) + ASKED_WITHIN_NS
+        joins = [s for s in called if s.facts.get("user") == user and back_ns <= s.t_ns <= until_ns]
+        told = any(
+            same_user(str(s.facts.get("user", "")), user) and back_ns - ASKED_WITHIN_NS <= s.t_ns <= until_ns
+            for s in asked
+        )
+        if joins and not told:
+            yield _line(joins[0], "cloud", f"GetStatus threw: {user}'s phone came back, and it was never asked")
+
+
+def _messages(history: History, name: str) -> list[ev.WireSaid]:
+    return [s for s in history.all(ev.WireSaid) if s.what == "message" and s.name == name]
+
+
+def _returns(history: History) -> Iterator[tuple[str, int, int]]:
+    """Give each socket that a user's phone opened when its last one had ended: user, end, and the new one's request."""
+    ends: dict[tuple[str, int], int] = {}
+    for event in history.iter(ev.WireSaid, ev.LinkClosed):
+        match event:
+            case ev.LinkClosed() | ev.WireSaid(what="close"):
+                ends.setdefault((event.link, event.conn), event.t_ns)
+    last: dict[str, tuple[str, int]] = {}
+    for said in history.all(ev.WireSaid):
+        user = str(said.facts.get("user", ""))
+        if said.what != "request" or not user or "upgrade" not in said.facts or not said.link.startswith("phone"):
+            continue
+        ended_ns = ends.get(last[user], said.t_ns) if user in last else said.t_ns
+        if ended_ns < said.t_ns:
+            yield user, ended_ns, said.t_ns
+        last[user] = said.link, said.conn

@@ -312,6 +312,34 @@ def test_timely_leaves_out_what_was_held_on_purpose():
     assert check_timely(lagging(*everything), lag).outcome is Outcome.UNKNOWN
 
 
+@pytest.mark.parametrize(("frame", "excused"), [(590, False), (600, True), (613, True), (615, False)])
+def test_timely_excuses_a_final_only_for_its_last_word_and_the_silence_that_ends_it(frame, excused):
+    words = (40, 41, 42, 43, 44)  # frames 560 to 609, and silence until 629
+    history = built(lossy(hurt("held", frame, seconds=12.6)))
+    kept = [e for e in history.events if not (isinstance(e, ev.Caption) and set(e.words) & set(words))]
+    verdict = check_timely(History.of([*kept, caption(14.4, *words)], history.frames), {"lag_s": 1.0})
+    assert verdict.outcome is (Outcome.HOLDS if excused else Outcome.BROKEN)
+    assert ("1 more had their end" in verdict.because) is excused
+
+
+@pytest.mark.parametrize("hop", [Hop.CLOUD_IN, Hop.STT_IN])
+def test_where_packets_were_hurt_each_of_the_clouds_ears_accounts_for_the_rest(hop):
+    dropped = without(HURT_AT, HURT_AT + 1)
+    event = hurt("dropped", HURT_AT)
+
+    def outcome_of(change, *hurts):
+        return check_bounded_loss(built(lossy(*hurts), change), NOTHING).outcome
+
+    lost = only_at(hop, without(320))
+    assert outcome_of(dropped, event) is Outcome.HOLDS
+    assert outcome_of(lambda rows: lost(dropped(rows)), event) is Outcome.BROKEN
+    behind = only_at(hop, late(320, 330))
+    assert outcome_of(lambda rows: behind(dropped(rows)), event) is Outcome.BROKEN
+    assert outcome_of(lost) is Outcome.HOLDS, "nothing was hurt: one of two ears is enough"
+    verdict = check_bounded_loss(built(lossy(event), lambda rows: lost(dropped(rows))), NOTHING)
+    assert f"20 ms of alice are missing at {'cloud-in' if hop is Hop.CLOUD_IN else 'stt-in'}" in verdict.because
+
+
 # --- the family -------------------------------------------------------------------------------------------------------
 
 

@@ -104,19 +104,81 @@ def test_an_agent_that_is_told_to_leave_is_out_of_its_room():
     assert texts(history, "bridge") == [f"Disconnected from LiveKit room: userId={USER} (DUPLICATE_IDENTITY)"]
 
 
+def dials(at_s, conn, user=USER):
+    return said(at_s, "request", "GET /glasses-ws", conn=conn, link="phone->cloud", upgrade="websocket", user=user)
+
+
+def closed(at_s, conn, link="phone->cloud"):
+    return ev.LinkClosed(
+        t_ns=int(at_s * SECOND_NS),
+        link=link,
+        conn=conn,
+        how="fin",
+        first="dialer",
+        to_target_bytes=0,
+        to_dialer_bytes=0,
+    )
+
+
+def told_missing(*events):
+    return sum("GetStatus threw" in text for text in texts(run_of(*events), "cloud"))
+
+
 @pytest.mark.parametrize(("asked", "within_grace", "expected"), [(False, True, 1), (True, True, 0), (False, False, 0)])
 def test_a_cloud_that_never_asks_for_the_status_of_a_phone_that_came_back(asked, within_grace, expected):
     back_s = 4 if within_grace else 12
     events = [
-        *join(1),
-        ev.PhoneSocketClosed(t_ns=2 * SECOND_NS, person="alice", code=1006, reason="", by="phone"),
-        ev.PhoneSocketOpen(t_ns=back_s * SECOND_NS, person="alice", attempt=1),
-        *join(back_s + 0.1, stream=5),
+        dials(0.5, 1), *join(1), closed(2, 1), dials(back_s, 2), *join(back_s + 0.1, stream=5),
         ev.PhoneMessage(t_ns=int((back_s + 0.3) * SECOND_NS), person="alice", type="connection_ack", body="{}"),
-    ]
+    ]  # fmt: skip
     if asked:
-        events.append(said(back_s + 0.05, "request", "GetStatus", stream=7))
-    assert sum("GetStatus threw" in text for text in texts(run_of(*events), "cloud")) == expected
+        events.append(said(back_s + 0.05, "message", "BridgeStatusRequest", stream=7, user=USER))
+    assert told_missing(*events) == expected
+
+
+def test_the_grace_is_told_by_the_clouds_side_as_a_sleeping_phone_sees_its_socket_end_only_on_waking():
+    given_up = said(2, "close", "1001", way="to-dialer", link="phone->cloud")
+    woke = ev.PhoneSocketClosed(t_ns=12 * SECOND_NS, person="alice", code=1001, reason="", by="cloud")
+    assert (
+        told_missing(dials(0.5, 1), *join(1), given_up, woke, closed(12, 1), dials(13, 2), *join(13.1, stream=5)) == 0
+    )
+
+
+@pytest.mark.parametrize(("user", "expected"), [(USER, 1), ("bob@example.com", 0)])
+def test_the_join_of_another_is_no_return(user, expected):
+    joins = said(4.1, "message", "JoinRoomRequest", user=user, conn=9)
+    assert told_missing(dials(0.5, 1), *join(1), closed(2, 1), dials(4, 2), joins) == expected
+
+
+def test_the_status_of_another_is_not_ones_own():
+    others = said(4.05, "message", "BridgeStatusRequest", stream=7, user="bob@example.com")
+    events = dials(0.5, 1), *join(1), closed(2, 1), dials(4, 2), others, *join(4.1, stream=5)
+    assert told_missing(*events) == 1
+
+
+def test_a_cloud_that_broke_its_own_stream_leaves_no_session_to_replace():
+    opened = (
+        *join(1),
+        said(1.2, "request", "StreamAudio", stream=3),
+        said(1.3, "message", "AudioChunk", stream=3, user=USER),
+    )
+    given_up = said(2, "status", "StreamAudio", stream=3, code="CANCELLED", reset="CANCEL")
+    told_by = texts(run_of(*opened, given_up, closed(2.1, 1, "cloud->bridge"), *join(3, conn=2)), "bridge")
+    assert not any("Replacing" in text for text in told_by)
+
+
+def test_a_session_is_replaced_when_it_was_there_as_the_join_came():
+    opened = (*join(1), said(1.2, "request", "StreamAudio", stream=3, user=USER))
+    asked, answered = join(3, conn=2)
+    ended = said(3.05, "status", "StreamAudio", way="to-dialer", stream=3, code="OK")
+    assert any("Replacing" in text for text in texts(run_of(*opened, asked, ended, answered), "bridge"))
+
+
+def test_the_end_of_an_old_stream_ends_no_newer_session():
+    opened = (*join(1), said(1.2, "request", "StreamAudio", stream=3, user=USER))
+    ended = said(4, "status", "StreamAudio", way="to-dialer", stream=3, code="OK")
+    told_by = texts(run_of(*opened, *join(3, conn=2), ended, *join(5, conn=3)), "bridge")
+    assert sum("Replacing" in text for text in told_by) == 2
 
 
 def test_a_log_that_speaks_is_believed_alone_and_a_mute_one_is_filled_up():
