@@ -19,8 +19,8 @@ SHUT = ("Blackhole", "Stall")
 SILENT_NS = 4 * SECOND_NS
 """A phone of which nothing came for so long was silent for longer than the shortest pong timeout we know (3 s)."""
 WEBHOOK = "POST /webhook"
-NEAR_NS = SECOND_NS
-"""A request on its way to the app and the app's own word of it are no further apart."""
+NEAR_NS = 5 * SECOND_NS
+"""The app's own word of a request follows it within this, also where the app is slow to take it."""
 ACK_LATE_NS = 3 * SECOND_NS
 """The proposed budget of an ACK."""
 SETTLED_NS = 3 * SECOND_NS
@@ -92,10 +92,10 @@ def ack_late_slow_webhook(s: Scene) -> Diagnosis | None:
 def _webhook_waited_ns(s: Scene, called_ns: int, came_ns: int) -> int:
     """Return how long the request of this call had no answer until ``came_ns``; 0 where the wire does not show it."""
     said = [e for e in s.history.all(ev.WireSaid) if e.link == APP_LINK and e.name == WEBHOOK]
-    asked = [e for e in said if e.what == "request" and abs(e.t_ns - called_ns) < NEAR_NS]
+    asked = [e for e in said if e.what == "request" and 0 <= called_ns - e.t_ns < NEAR_NS]
     if not asked:
         return 0
-    request = min(asked, key=lambda e: abs(e.t_ns - called_ns))
+    request = asked[-1]
     answered = [e.t_ns for e in said if e.what == "reply" and e.conn == request.conn and e.t_ns >= request.t_ns]
     return min([*answered, came_ns]) - request.t_ns
 

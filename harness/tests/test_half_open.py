@@ -200,6 +200,10 @@ def test_only_a_webhook_that_was_not_answered_keeps_an_ack(replied_s, conn, name
     assert ("ack-late-slow-webhook" in incidents(draft)) is named
 
 
+def test_an_app_that_is_slow_to_take_its_webhook_keeps_the_ack_too():
+    assert "ack-late-slow-webhook" in incidents(waiting(13.0).add(webhook("request", 7.5)))
+
+
 def test_a_webhook_that_is_not_on_the_wire_kept_no_ack():
     assert "ack-late-slow-webhook" not in incidents(waiting(13.0))
 
