@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -58,14 +59,20 @@ class Refuse:
         return next((why for link in self.links if (why := scene.why_no_link(link)) is not None), None)
 
     async def inject(self, scene: Scene) -> Landed:
-        """Close the fronts, then reset; the proof is that nobody listens, and how many connections were reset."""
+        """Close the fronts, then reset; the proof is that nobody listens, and how many connections were reset.
+
+        When it fails for one link, none stays closed.
+        """
         told = []
-        for link in self.links:
-            await scene.links.close_front(link)
-            cut = await scene.links.reset(link)
-            if (await scene.links.state(link)).listening:
-                raise FaultDidNotLand(f"the front of {link} listens though it was closed")
-            told.append(f"{link}: nobody listens, {cut} connections reset")
+        async with AsyncExitStack() as undo:
+            for link in self.links:
+                undo.push_async_callback(scene.links.open_front, link)
+                await scene.links.close_front(link)
+                cut = await scene.links.reset(link)
+                if (await scene.links.state(link)).listening:
+                    raise FaultDidNotLand(f"the front of {link} listens though it was closed")
+                told.append(f"{link}: nobody listens, {cut} connections reset")
+            undo.pop_all()
         return Landed("; ".join(told))
 
     async def heal(self, scene: Scene) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.control import Child, LoopFactory, run_child
-from harness.errors import MachineError
+from harness.errors import FaultDidNotLand, MachineError
 from harness.events import Note
 from harness.links import hurting, readers  # noqa: F401  the readers' libraries load now, not while bytes wait
 from harness.links.front import Front
@@ -36,7 +36,7 @@ class Verbs:
         self._fronts: dict[str, Front] = {}
 
     async def answer(self, request: dict[str, Any]) -> Any:
-        """Do one request; a MachineError travels as its three parts."""
+        """Do one request; a MachineError travels as its three parts, a fault that did not land as its sentence."""
         verb, name = request["verb"], request["name"]
         try:
             if verb == "open":
@@ -54,6 +54,8 @@ class Verbs:
             return do(front, request)
         except MachineError as error:
             return {"machine_error": [error.expected, error.seen, error.mend]}
+        except FaultDidNotLand as error:
+            return {"did_not_land": str(error)}
 
     def _open(self, name: str, request: dict[str, Any]) -> None:
         if name in self._fronts:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from harness.addresses import Address
 from harness.control import Puppet
-from harness.errors import MachineError
+from harness.errors import FaultDidNotLand, MachineError
 from harness.links.front import LinkState
 from harness.links.hurting import Part, Waited, Ways
 from harness.links.reading import Way
@@ -170,9 +170,11 @@ class Links:
             StartFailed: none did within ``within_s``; then none will.
         """
         try:
-            return int(await self._puppet.ask("cut_after", within_s=within_s, name=name, way=way, bytes=count_bytes))
-        finally:
+            got = await self._puppet.ask("cut_after", within_s=within_s, name=name, way=way, bytes=count_bytes)
+        except BaseException:
             await self._ask("stop_counting", name)
+            raise
+        return int(_landed(got))
 
     async def state(self, name: str) -> LinkState:
         """Return counts of now."""
@@ -182,4 +184,10 @@ class Links:
         got = await self._puppet.ask(verb, name=name, **fields)
         if isinstance(got, dict) and "machine_error" in got:
             raise MachineError(*got["machine_error"])
-        return got
+        return _landed(got)
+
+
+def _landed(got: Any) -> Any:
+    if isinstance(got, dict) and "did_not_land" in got:
+        raise FaultDidNotLand(got["did_not_land"])
+    return got

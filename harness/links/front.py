@@ -233,19 +233,19 @@ class Front:
         opening = Said("to-target", "open", "", 0, 0)
         taken = self.triggers.taking(opening)
         held = hold_back(taken, lambda drop: connection.cut() if drop else connection.run())
+        is_cut = any(trigger.act == "cut" for trigger in taken)
+        if is_cut:
+            connection.cut()
         for trigger in taken:
             trigger.fire(connection.number, opening)
-        if any(trigger.act == "cut" for trigger in taken):
-            connection.cut()
-        elif not held:
+        if not is_cut and not held:
             connection.run()
 
     def ended(self, connection: Connection, how: str, first: End) -> None:
         """Count what it carried, and tell how it ended."""
         del self._live[connection.number]
         self._record.forget(connection.number)
-        for way, count in connection.stalled_bytes.items():
-            self.hurts.stalled_bytes[way] += count
+        self.hurts.ended(connection)
         to_target, to_dialer = connection.to_target.carried_bytes, connection.to_dialer.carried_bytes
         self._gone_bytes = (self._gone_bytes[0] + to_target, self._gone_bytes[1] + to_dialer)
         if connection.number in self._dialing:

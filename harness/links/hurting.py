@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.errors import FaultDidNotLand
 from harness.links.kernel import has_ended, is_window_closed, waiting_bytes
 from harness.links.reading import Way
 from harness.links.shaping import Shape
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 WAYS: tuple[Way, Way] = ("to-target", "to-dialer")
 Ways = Literal["to-target", "to-dialer", "both"]
 """The directions of a fault."""
+Hurt = Literal["hole", "stalled"]
+"""A reason of ours not to read."""
 Part = Literal["delay", "rate"]
 """What of a shape is meant: two faults may shape a direction at once."""
 
@@ -67,14 +70,37 @@ class ByteCut:
 class Hurts:
     """What is done to a link for the moment."""
 
-    stops: dict[Way, set[Literal["hole", "stalled"]]] = field(default_factory=lambda: {way: set() for way in WAYS})
+    stops: dict[Way, set[Hurt]] = field(default_factory=lambda: {way: set() for way in WAYS})
     shapes: dict[Way, Shape] = field(default_factory=lambda: {way: Shape() for way in WAYS})
     marks: dict[tuple[Way, Part], int] = field(default_factory=dict)
     """Bytes that had passed when a shape began."""
+    before: dict[tuple[Hurt, Way, int], tuple[int, int]] = field(default_factory=dict)
+    """Bytes and ends of a connection (by its number) that waited for something else when a hole or a stall began."""
     stalled_bytes: dict[Way, int] = field(default_factory=lambda: dict.fromkeys(WAYS, 0))
     """What had waited in connections that were reset while stalled."""
     seed: str = "0"
     cut: ByteCut | None = None
+
+    def begin_stop(self, hurt: Hurt, way: Way, connection: Connection) -> None:
+        """Remember what waits already, and not for this."""
+        pump = connection.pump(way)
+        waits = waiting_bytes(pump.source) if pump.is_stopped_beside(hurt) else 0
+        ends = has_ended(pump.source) and (pump.has_read_end or pump.is_stopped_beside(hurt))
+        if waits or ends:
+            self.before[hurt, way, connection.number] = (waits, int(ends))
+
+    def waited(self, hurt: Hurt, way: Way, connection: Connection) -> tuple[int, int]:
+        """Return how many bytes and ends wait since it began; an end that was read before waits no more."""
+        source = connection.pump(way).source
+        waits, ends = self.before.pop((hurt, way, connection.number), (0, 0))
+        return max(0, waiting_bytes(source) - waits), max(0, has_ended(source) - ends)
+
+    def ended(self, connection: Connection) -> None:
+        """Keep what waited in a connection that was reset while it was stalled."""
+        for way in WAYS:
+            count, _ = connection.stalled_bytes[way], self.before.pop(("hole", way, connection.number), None)
+            waits, _ends = self.before.pop(("stalled", way, connection.number), (0, 0))
+            self.stalled_bytes[way] += max(0, count - waits)
 
     def is_hole(self, way: Way) -> bool:
         """Tell whether nothing of a direction comes through."""
@@ -119,9 +145,12 @@ class Hurts:
 
 def hole(front: Front, request: dict[str, Any]) -> int:
     """Let nothing through: no bytes, no ends, no new dialers; return how many connections are open."""
-    for way in ways_of(request["way"]):
+    ways = ways_of(request["way"])
+    _must_be_new(front, "a hole", [way for way in ways if "hole" in front.hurts.stops[way]])
+    for way in ways:
         front.hurts.stops[way].add("hole")
         for connection in front.live():
+            front.hurts.begin_stop("hole", way, connection)
             connection.open_hole(way)
     front.listen_or_not()
     return len(front.live())
@@ -134,9 +163,9 @@ def close_hole(front: Front, request: dict[str, Any]) -> dict[str, int]:
     for connection in front.live():
         waited.ends += connection.waiting_reset is not None
         for way in ways:
-            source = connection.pump(way).source
-            waited.bytes += waiting_bytes(source)
-            waited.ends += has_ended(source)
+            count, ends = front.hurts.waited("hole", way, connection)
+            waited.bytes += count
+            waited.ends += ends
     for way in ways:
         front.hurts.stops[way].discard("hole")
     for way in ways:
@@ -148,10 +177,13 @@ def close_hole(front: Front, request: dict[str, Any]) -> dict[str, int]:
 
 def stall(front: Front, request: dict[str, Any]) -> int:
     """Read nothing of these directions; resets still pass. Return how many connections are open."""
-    for way in ways_of(request["way"]):
+    ways = ways_of(request["way"])
+    _must_be_new(front, "a stall", [way for way in ways if "stalled" in front.hurts.stops[way]])
+    for way in ways:
         front.hurts.stops[way].add("stalled")
         front.hurts.stalled_bytes[way] = 0
         for connection in front.live():
+            front.hurts.begin_stop("stalled", way, connection)
             connection.pump(way).stop("stalled")
     return len(front.live())
 
@@ -163,19 +195,22 @@ def unstall(front: Front, request: dict[str, Any]) -> dict[str, int]:
         front.hurts.stops[way].discard("stalled")
         waited.bytes += front.hurts.stalled_bytes[way]
         for connection in front.live():
-            source = connection.pump(way).source
-            waited.bytes += waiting_bytes(source)
-            waited.ends += has_ended(source)
-            waited.windows += bool(is_window_closed(source))
+            count, ends = front.hurts.waited("stalled", way, connection)
+            waited.bytes += count
+            waited.ends += ends
+            waited.windows += bool(is_window_closed(connection.pump(way).source))
             connection.pump(way).go("stalled")
     return asdict(waited)
 
 
 def shape(front: Front, request: dict[str, Any]) -> int:
     """Delay, or throttle; return how many connections are open."""
-    front.hurts.seed = str(request["seed"]) or front.hurts.seed
     part: Part = request["part"]
-    for way in ways_of(request["way"]):
+    ways = ways_of(request["way"])
+    what = "a delay" if part == "delay" else "a rate"
+    _must_be_new(front, what, [way for way in ways if (way, part) in front.hurts.marks])
+    front.hurts.seed = str(request["seed"]) or front.hurts.seed
+    for way in ways:
         front.hurts.marks[way, part] = front.carried_bytes(way)
         _reshape(front, way, replace(front.hurts.shapes[way], **request["values"]))
     return len(front.live())
@@ -192,6 +227,16 @@ def unshape(front: Front, request: dict[str, Any]) -> int:
     return passed
 
 
+def _must_be_new(front: Front, what: str, held: list[Way]) -> None:
+    """Refuse a fault that is held already: the heal of one would undo both, and neither could be proved.
+
+    Raises:
+        FaultDidNotLand: it is.
+    """
+    if held:
+        raise FaultDidNotLand(f"{front.name}: {what} {' and '.join(held)} is already held; heal it before the next")
+
+
 def _reshape(front: Front, way: Way, shape: Shape) -> None:
     front.hurts.shapes[way] = shape
     for connection in front.live():
@@ -206,6 +251,8 @@ def half_close(front: Front, request: dict[str, Any]) -> int:
 async def cut_after(front: Front, request: dict[str, Any]) -> int:
     """Reset the first connection that carries so many bytes from now on, right behind the last; return its number."""
     (way,) = ways_of(request["way"])
+    if front.hurts.cut is not None:
+        raise FaultDidNotLand(f"{front.name}: a cut behind so many bytes is already held; one at a time")
     cut = ByteCut(way, int(request["bytes"]), asyncio.get_running_loop().create_future())
     front.hurts.cut = cut
     for connection in front.live():

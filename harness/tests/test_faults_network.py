@@ -176,6 +176,21 @@ async def test_refused_links_are_reset_and_closed_until_healed():
         Refuse()
 
 
+async def test_when_a_later_link_cannot_be_refused_none_stays_refused():
+    scene: Any = LinkedScene(cloud_stt=1, app_cloud=0)
+    reset = scene.links.reset
+
+    async def reset_one_only(link):
+        if link == "app->cloud":
+            raise FaultDidNotLand("no such luck")
+        return await reset(link)
+
+    scene.links.reset = reset_one_only
+    with pytest.raises(FaultDidNotLand, match="no such luck"):
+        await Refuse("cloud->stt", "app->cloud").inject(scene)
+    assert scene.links.closed == set()
+
+
 async def test_a_crashed_app_refuses_its_webhook_until_healed():
     scene: Any = LinkedScene(cloud_app=0)
     fault = AppCrash()

@@ -5,29 +5,67 @@ import inspect
 
 import pytest
 
+from harness.links import front
 from harness.links.__main__ import fast_loop
-from harness.tests import test_links, test_links_faults
+from harness.tests import (
+    test_links,
+    test_links_armed,
+    test_links_faults,
+    test_links_fidelity,
+    test_links_proofs,
+    test_reader_held,
+    test_triggers,
+)
 from harness.tests.links_world import Bench
 
 uvloop = pytest.importorskip("uvloop")
-WORLD = {"bench", "ends", "ways"}
+MODULES = (
+    test_links, test_links_faults, test_triggers, test_links_armed, test_links_proofs, test_reader_held,
+    test_links_fidelity,
+)  # fmt: skip
+WORLD = {"bench", "ends", "ways", "worlds"}
+
+
+def played(test):
+    """Yield (test, direction, its other arguments) for every way to play it that needs no more than a world."""
+    names = list(inspect.signature(test).parameters)
+    more = [{}]
+    for mark in getattr(test, "pytestmark", ()):
+        if mark.name != "parametrize":
+            return
+        keys, values = mark.args[0], list(mark.args[1])
+        keys = [key.strip() for key in keys.split(",")] if isinstance(keys, str) else list(keys)
+        rows = [value if len(keys) > 1 else (value,) for value in values]
+        more = [{**one, **dict(zip(keys, row, strict=True))} for one in more for row in rows]
+    world = set(names) - set(more[0])
+    if not world or not world <= WORLD:
+        return
+    for turn in ("to-target", "to-dialer") if world & {"ends", "ways"} else ("",):
+        for one in more:
+            yield test, turn, one
+
+
 TESTS = [
-    (test, turn)
-    for module in (test_links, test_links_faults)
+    case
+    for module in MODULES
     for name, test in vars(module).items()
-    if name.startswith("test_") and inspect.iscoroutinefunction(test)
-    and (wants := set(inspect.signature(test).parameters)) <= WORLD and wants
-    for turn in (("to-target", "to-dialer") if wants != {"bench"} else ("",))
+    if name.startswith("test_") and inspect.iscoroutinefunction(test) and test.__module__ == module.__name__
+    for case in played(test)
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("test", "turn"), TESTS, ids=[f"{test.__name__}-{turn}".rstrip("-") for test, turn in TESTS])
-def test_on_uvloop(test, turn):
+@pytest.mark.parametrize(
+    ("test", "turn", "more"), TESTS, ids=[f"{test.__name__}-{turn}".rstrip("-") for test, turn, _more in TESTS]
+)
+def test_on_uvloop(test, turn, more, monkeypatch, tmp_path):
+    if test.__module__ == test_triggers.__name__:
+        monkeypatch.setattr(front, "Conversation", test_triggers.Lines)
+
     async def play():
         assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
-        bench = Bench()
+        bench, files = Bench(), Bench(tmp_path)
         try:
-            world = {"bench": bench}
+            world = {"bench": bench, "worlds": {"tcp": bench, "unix": files}, **more}
             wants = inspect.signature(test).parameters
             if turn:
                 both = await bench.pair()
@@ -36,6 +74,7 @@ def test_on_uvloop(test, turn):
             await test(**{name: world[name] for name in wants})
         finally:
             bench.close()
+            files.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(play())
