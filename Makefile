@@ -18,6 +18,8 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 # part may say where ARGS choose, but never both, and in CI none. Any other, e.g. that of Ctrl-C, ends it.
 # How many may be begun at once; each then waits for its turn, which depends on what the machine does (harness.turns).
 CORES := $(shell nproc)
+# When this make began; not in a file, which another one (the test of `make test`, too) would overwrite in the middle.
+BEGAN := $(shell date +%s)
 JOBS ?= $(shell expr $(CORES) \* 2 + 1)
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
@@ -31,12 +33,11 @@ demo: $(READY) ## the main job: force quit, the cloud comes back, do captions?
 	$(BIN)/aftershock run force-quit-restart-cloud $(ARGS)
 
 test: $(READY) ## unit tests, then every scenario, JOBS side by side, DEADLINE seconds long; skips are listed
-	@date +%s > .venv/.began
 	$(BIN)/python -m fixtures.made_first
 	$(BIN)/python -m pytest -q -n $(CORES) harness/tests
 	@trap 'exit 130' INT; code=0; none=0; for part in "not container" container; do \
 	  echo "scenarios: $$part"; seen=0; \
-	  left=$$(( $(or $(DEADLINE),0) - $$(date +%s) + $$(cat .venv/.began) )); \
+	  left=$$(( $(or $(DEADLINE),0) - $$(date +%s) + $(BEGAN) )); \
 	  $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup scenarios -m "$$part" \
 	    $(if $(JUNIT),--junitxml="$(JUNIT)/$${part// /-}.xml") $(if $(DEADLINE),--deadline $$(( left > 0 ? left : 1 ))) $(ARGS) || seen=$$?; \
 	  case $$seen in \

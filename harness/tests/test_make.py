@@ -73,6 +73,19 @@ def test_in_ci_a_part_with_nothing_selected_is_a_failure(make_test, processes, c
     assert make_test(processes, containers, CI="false")[0] == 0
 
 
+def test_two_at_once_share_no_file(tmp_path):
+    """What one keeps in the tree, the other overwrites while it is read."""
+    words = [f"BIN={tmp_path}", f"READY={tmp_path}/ready", "UV=/bin/true", "DEADLINE=9"]
+    (tmp_path / "ready").touch()
+    outer = {name: value for name, value in os.environ.items() if name not in OURS}
+    done = subprocess.run(
+        ["make", "--dry-run", "-C", PROJECT_ROOT, "test", *words], env=outer,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "--deadline" in done.stdout
+    assert ".venv/" not in done.stdout
+
+
 def test_ctrl_c_ends_all_of_it_whatever_pytest_makes_of_it(make_test):
     at_the_terminal = "trap 'exit 1' INT; kill -INT 0"  # as the terminal does it: to make, its shell and pytest
     code, seen = make_test(at_the_terminal, "exit 0")
