@@ -114,7 +114,6 @@ CAUGHT: list[tuple[str, list[str], set[str], str | None]] = [
     ("agent-kicked-by-other-environment[59s]", [NO_REJOIN], SILENT | {"Clean"}, "agent-kicked-by-other-environment"),
     ("token-expired-after-sleep", ["phone:keep-old-token"], SILENT, "token-expired-after-sleep"),
     ("token-expired-after-sleep", ["cloud:no-grace-cleanup"], {"Clean"}, "token-expired-after-sleep"),
-    ("signalling-cut-media-alive[bridge]", DEAF, set(), None),
     ("signalling-cut-media-alive[bridge]", [LEAVES, NO_NOTICE, NO_GAP], SILENT | {"Clean"}, "silent-audio-gap"),
     ("signalling-refused-beyond-the-redials", ["phone:no-room-retry"], SILENT, "phone-fails-room-rejoin"),
     ("slow-signalling-at-join[3s]", ["cloud:no-join-retry"], SILENT, "sfu-down-at-join"),
