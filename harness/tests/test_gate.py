@@ -2,6 +2,7 @@
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -31,10 +32,11 @@ async def test_what_was_not_promised_is_given_its_time_to_go(monkeypatch, promis
 
     monkeypatch.setattr(scene_module, "read_status", read_status)
     monkeypatch.setattr(scene_module, "CLEANUP_WITHIN_S", 0.05)
-    told = []
-    stack = SimpleNamespace(bridge_target=lambda: "127.0.0.1:1", planted=())
-    people = {"alice": SimpleNamespace(user_id=USER)}
-    scene = RigScene(stack, people, SimpleNamespace(emit=told.append), None)
+    told: list[Any] = []
+    stack: Any = SimpleNamespace(bridge_target=lambda: "127.0.0.1:1", planted=())
+    people: Any = {"alice": SimpleNamespace(user_id=USER)}
+    rest: Any = (SimpleNamespace(emit=told.append), None)
+    scene = RigScene(stack, people, *rest)
 
     await scene.gate(promised=promised, gone_within_s=gone_within_s)
 

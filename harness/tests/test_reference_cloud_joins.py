@@ -96,7 +96,7 @@ def calls_of(owed, user, unary):
 
 
 async def test_a_leave_that_is_cancelled_is_owed():
-    owed = {}
+    owed: dict[str, None] = {}
     leaving = asyncio.create_task(calls_of(owed, USER, lambda *_, **__: asyncio.Event().wait()).leave("end"))
     await asyncio.sleep(0)
     leaving.cancel()
