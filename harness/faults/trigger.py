@@ -23,7 +23,10 @@ class When:
     fault: Fault
     """Struck then; one that has a heal is healed once the message was let go, or at the block's end (``for_block``)."""
     before: bool = True
-    """Whether it fires before the message goes on, or behind its last byte."""
+    """Whether it fires before the message goes on, or behind its last byte.
+
+    Of one that takes more than a quarter of a second to come the beginning has gone on by then.
+    """
     hold: bool = True
     """Whether that direction of that connection stands still while the fault is injected."""
     drop: bool = False

@@ -41,6 +41,7 @@ class Cut:
 
     done: Callable[[], None]
     missed: Callable[[], None]
+    is_wanted: Callable[[], bool] = lambda: True
 
 
 class Pump(Flow):
@@ -222,7 +223,7 @@ class Pump(Flow):
     def _act(self, trigger: Trigger, said: Said) -> None:
         if trigger.act == "cut":
             number = self._listener.number
-            self._cut = Cut(done=lambda: trigger.fire(number, said), missed=trigger.give_back)
+            self._cut = Cut(lambda: trigger.fire(number, said), trigger.give_back, lambda: trigger.is_armed)
             self._cut_when_delivered()
             return
         if trigger.holds:
@@ -371,14 +372,14 @@ class Pump(Flow):
         if not self._is_running or cut is None:
             return
         waits = len(self._kept) + undelivered_bytes(self._sink)
-        if not waits and (self.shaper is None or self.shaper.is_empty()):
+        if cut.is_wanted() and not waits and (self.shaper is None or self.shaper.is_empty()):
             self._cut = None
             self._listener.cut()
             cut.done()
             return
         is_stuck = waits == undelivered and "hole" not in self._stops
         looks_s, every_s = (looks_s + every_s, min(2 * every_s, SLOWEST_LOOK_S)) if is_stuck else (0.0, LOOK_S)
-        if looks_s < TAKES_NOTHING_S:
+        if cut.is_wanted() and looks_s < TAKES_NOTHING_S:
             self._loop.call_later(every_s, self._cut_when_delivered, waits, looks_s, every_s)
             return
         self._cut = None

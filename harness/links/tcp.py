@@ -164,6 +164,7 @@ class Connection:
         first = self.waiting_reset
         if first is not None and not self._owner.is_hole(_way_from(first)):
             self.waiting_reset = None
+            self.pump(_way_from(first)).go("hole")  # what came before the reset goes on before it
             self.reset(first)
             return
         if way == "to-target" or self._is_running:

@@ -263,6 +263,16 @@ async def test_a_cut_that_cannot_arrive_is_given_up(bench, monkeypatch):
     assert await target.get() == ASK, "its connection goes on"
 
 
+async def test_a_cut_that_is_disarmed_meanwhile_is_not_made(bench, monkeypatch):
+    monkeypatch.setattr(pump, "undelivered_bytes", lambda _sock: 7)
+    dialer, target = await bench.pair()
+    arm(bench, request("GET /a"), act="cut")
+    await dialer.send(ASK)
+    await silent(target)
+    bench.front.disarm(1)
+    assert await target.get() == ASK
+
+
 async def test_a_cut_at_the_beginning_is_told_when_it_was_done(bench):
     trigger = arm(bench, opened(), act="cut")
     seen = []
