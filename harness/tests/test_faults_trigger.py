@@ -1,5 +1,7 @@
 """Faults at a moment: what they arm, what they prove, and that nothing said is nothing shown."""
 
+from typing import Any
+
 import pytest
 
 from harness.errors import FaultDidNotLand
@@ -75,7 +77,8 @@ async def test_what_nobody_said_did_not_land(fault, why):
 
 def test_without_the_link_it_is_missing():
     for fault in (Hang("JoinRoom"), Hold("cloud->bridge", closed()), When("cloud->bridge", closed(), Cut("x"))):
-        assert fault.missing(Scene(links=())) == "no link cloud->bridge"
+        nowhere: Any = Scene(links=())
+        assert fault.missing(nowhere) == "no link cloud->bridge"
 
 
 def test_a_when_touches_what_its_fault_does_and_its_link():

@@ -277,7 +277,12 @@ async def test_a_cut_at_the_beginning_is_told_when_it_was_done(bench):
     trigger = arm(bench, opened(), act="cut")
     seen = []
     fire = trigger.fire
-    trigger.fire = lambda conn, said: (seen.append(len(bench.front.live())), fire(conn, said))
+
+    def telling(conn, said):
+        seen.append(len(bench.front.live()))
+        fire(conn, said)
+
+    vars(trigger)["fire"] = telling
     await bench.dial()
     await fired(trigger)
     assert seen == [0]

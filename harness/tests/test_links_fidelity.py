@@ -203,13 +203,15 @@ async def test_a_million_hostile_bytes_pass_a_reader_unchanged(worlds, beginning
     if is_armed:
         fired = bench.loop.create_future()
         bench.front.arm(Trigger(1, message("never said"), before=True, hold=True, act="tell", fired=fired))
-    said, heard = await talked(*await bench.pair(), beginning, seed=len(beginning))
+    one, other = await bench.pair()
+    said, heard = await talked(one, other, beginning, seed=len(beginning))
     assert [mine == yours for mine, yours in zip(said, heard, strict=True)] == [True, True]
     assert sum(isinstance(event, ev.WireUnreadable) for event in bench.events) == 1, "it is said once"
 
 
 async def test_a_million_bytes_pass_a_file_unchanged(worlds):
-    said, heard = await talked(*await worlds["unix"].pair(), b"", seed=3)
+    one, other = await worlds["unix"].pair()
+    said, heard = await talked(one, other, b"", seed=3)
     assert [mine == yours for mine, yours in zip(said, heard, strict=True)] == [True, True]
 
 

@@ -29,7 +29,7 @@ WORLD = {"bench", "ends", "ways", "worlds"}
 def played(test):
     """Yield (test, direction, its other arguments) for every way to play it that needs no more than a world."""
     names = list(inspect.signature(test).parameters)
-    more = [{}]
+    more: list[dict[str, object]] = [{}]
     for mark in getattr(test, "pytestmark", ()):
         if mark.name != "parametrize":
             return

@@ -1,6 +1,7 @@
 """Triggers beside the block of a story: what is struck is healed, and what became of it is said truly."""
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 
@@ -73,7 +74,7 @@ class Scene:
         self.did.append("disarm")
 
     def armed(self, fault, link=LINK, **more):
-        return armed(When(link, request("x"), fault, **more), self.injector, self)
+        return armed(When(link, request("x"), fault, **more), self.injector, cast("Any", self))
 
     def events(self, kind):
         return [event for event in self.kept.events if isinstance(event, kind)]
@@ -110,7 +111,7 @@ async def test_a_fault_is_struck_then_what_was_held_let_go_then_it_is_healed():
 
 async def test_a_fault_for_the_block_is_healed_at_its_end():
     scene = Scene()
-    async with held(When(LINK, request("x"), Broken(scene), for_block=True), scene.injector, scene):
+    async with held(When(LINK, request("x"), Broken(scene), for_block=True), scene.injector, cast("Any", scene)):
         await turns()
         assert scene.did == ["inject", "let_go"]
     assert scene.did == ["inject", "let_go", "disarm", "heal"]
@@ -146,7 +147,7 @@ async def test_what_is_cancelled_between_strike_and_heal_is_healed(monkeypatch):
 
 async def test_it_is_healed_and_disarmed_though_each_fails():
     scene = Scene(let_go=raising(ControlError("gone")))
-    scene.disarm = lambda *_: raising(ControlError("disarm"))()
+    vars(scene)["disarm"] = lambda *_: raising(ControlError("disarm"))()
     with pytest.raises(StartFailed, match="heal"):
         async with scene.armed(Broken(scene, heal=raising(StartFailed("bridge", "heal"))), for_block=True):
             await turns()
@@ -185,7 +186,7 @@ async def test_a_strike_that_failed_has_fired(error):
 
 async def test_links_that_are_gone_never_fired():
     scene = Scene()
-    scene.fired = lambda *_, **__: raising(ControlError("the links are gone"))()
+    vars(scene)["fired"] = lambda *_, **__: raising(ControlError("the links are gone"))()
     with pytest.raises(Inconclusive, match=r"never fired: .*the links are gone"):
         async with scene.armed(Broken(scene)):
             pass
