@@ -62,7 +62,7 @@ class Stall(LinkFault):
         """
         count = await scene.links.stall(self.link, self.way)
         if not count:
-            await scene.links.unstall(self.link, self.way)
+            await scene.links.end_stall(self.link, self.way)
             raise FaultDidNotLand(f"{self.link} had no connection to stall")
         return Landed(f"{self.link}: nothing is read {_in_words(self.way)} of {count} connections")
 
@@ -72,7 +72,7 @@ class Stall(LinkFault):
         Raises:
             FaultDidNotLand: nobody had sent anything.
         """
-        waited = await scene.links.unstall(self.link, self.way)
+        waited = await scene.links.end_stall(self.link, self.way)
         if not (waited.bytes or waited.ends):
             raise FaultDidNotLand(f"idle link: nothing waited in {self.link} ({waited.connections} connections)")
         return f"{self.link}: {waited.bytes} bytes had waited, {waited.windows} windows were closed"

@@ -141,9 +141,9 @@ class Links:
         """Read nothing in these directions; return how many connections are open."""
         return int(await self._ask("stall", name, way=way))
 
-    async def unstall(self, name: str, way: Ways) -> Waited:
+    async def end_stall(self, name: str, way: Ways) -> Waited:
         """Read on; return what waited for it."""
-        return Waited(**await self._ask("unstall", name, way=way))
+        return Waited(**await self._ask("end_stall", name, way=way))
 
     async def delay(self, name: str, way: Ways, delay_ms: float, jitter_ms: float) -> int:
         """Let bytes and ends come so much later, in order; return how many connections are open."""

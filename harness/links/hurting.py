@@ -188,7 +188,7 @@ def stall(front: Front, request: dict[str, Any]) -> int:
     return len(front.live())
 
 
-def unstall(front: Front, request: dict[str, Any]) -> dict[str, int]:
+def end_stall(front: Front, request: dict[str, Any]) -> dict[str, int]:
     """Read on; return what waited for it."""
     waited = Waited(connections=len(front.live()))
     for way in ways_of(request["way"]):
@@ -273,7 +273,7 @@ VERBS: dict[str, Callable[[Front, dict[str, Any]], Any]] = {
     "hole": hole,
     "close_hole": close_hole,
     "stall": stall,
-    "unstall": unstall,
+    "end_stall": end_stall,
     "shape": shape,
     "unshape": unshape,
     "half_close": half_close,

@@ -24,7 +24,7 @@ class MadeUpLinks:
         async def ask(name, *words, **fields):
             assert name == LINK
             self.asked.append((verb, *words, *fields.values()))
-            if verb in {"close_hole", "unstall"}:
+            if verb in {"close_hole", "end_stall"}:
                 return self.waited
             if verb == "unshape":
                 return self.passed
@@ -74,7 +74,7 @@ async def test_without_a_connection_nothing_lands(fault):
     links = MadeUpLinks(connections=0)
     with pytest.raises(FaultDidNotLand, match="had no connection"):
         await fault.inject(scene_of(links))
-    assert links.asked[-1][0] in {"unstall", "half_close", "silence"}, "and nothing stays"
+    assert links.asked[-1][0] in {"end_stall", "half_close", "silence"}, "and nothing stays"
 
 
 async def test_one_shot_faults_say_what_they_did():

@@ -142,10 +142,10 @@ async def test_what_waited_in_a_stalled_connection_that_was_reset_is_told(ways, 
     other.reset()
     with pytest.raises(ConnectionResetError):
         await one.get()
-    told = hurting.unstall(bench.front, {"way": way})
+    told = hurting.end_stall(bench.front, {"way": way})
     assert (told["bytes"], told["connections"]) == (len(b"nobody reads it"), 0)
     assert hurting.stall(bench.front, {"way": way}) == 0
-    assert hurting.unstall(bench.front, {"way": way})["bytes"] == 0
+    assert hurting.end_stall(bench.front, {"way": way})["bytes"] == 0
 
 
 async def test_a_stall_closes_the_window_and_blocks_the_sender(ways, bench):
@@ -162,7 +162,7 @@ async def test_a_stall_closes_the_window_and_blocks_the_sender(ways, bench):
     await until(blocked, what="a closed window", within_s=2)
     await other.send(b"on")
     assert await one.get() == b"on"
-    found = hurting.unstall(bench.front, {"way": way})
+    found = hurting.end_stall(bench.front, {"way": way})
     assert (found["windows"], found["connections"]) == (1, 1)
     assert 0 < found["bytes"] <= sent
     got = 0

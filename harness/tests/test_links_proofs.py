@@ -13,7 +13,7 @@ from harness.waiting import NotYet, until
 
 BOTH = {"way": "both"}
 NOTHING = {"bytes": 0, "ends": 0, "dialers": 0, "windows": 0, "connections": 1}
-BEGIN_AND_END = {"hole": (hurting.hole, hurting.close_hole), "stall": (hurting.stall, hurting.unstall)}
+BEGIN_AND_END = {"hole": (hurting.hole, hurting.close_hole), "stall": (hurting.stall, hurting.end_stall)}
 
 
 @pytest.fixture
