@@ -69,12 +69,24 @@ def _panicked(s: Scene) -> tuple[Evidence, ...]:
     ]
     calls += [at(s.history, e.t_ns, "fault", e.fault) for e in s.history.all(ev.Injecting) if "SessionEnded" in e.fault]
     for e in s.history.all(ev.ComponentExited):
+        shut = _shut_off(s, e.t_ns)
         own = e.component.startswith("bridge") and e.exit_text == PANICKED and not (e.by_us or e.machine)
         since = s.history.seconds(e.t_ns) - PANICS_WITHIN_S
         near = [call for call in calls if since <= call.t_s <= s.history.seconds(e.t_ns)]
-        if own and near:
-            return (at(s.history, e.t_ns, e.component, e.exit_text), near[-1])
+        if own and (near or shut):
+            return (at(s.history, e.t_ns, e.component, e.exit_text), (near or shut)[-1])
     return ()
+
+
+def _shut_off(s: Scene, t_ns: int) -> list[Evidence]:
+    """Return the faults held at ``t_ns`` that let no audio out of the bridge, so that it gives its sessions up."""
+    healed = {e.number: e.t_ns for e in s.history.all(ev.Healed)}
+    return [
+        at(s.history, e.t_ns, "fault", e.fault)
+        for e in s.history.all(ev.Injecting)
+        if e.fault.startswith(("Stall(", "Pause(")) and e.target.startswith("cloud")
+        and e.t_ns <= t_ns <= healed.get(e.number, t_ns)
+    ]  # fmt: skip
 
 
 def _replaces(s: Scene, join: ev.WireSaid) -> bool:

@@ -63,9 +63,10 @@ def join_hang(s: Scene) -> Diagnosis | None:
         return None
     acks = [(m.person, m.t_ns) for m in s.history.all(ev.PhoneMessage) if m.type == "connection_ack"]
     for opened in s.history.all(ev.PhoneSocketOpen):
+        dialed_ns = _dialed_ns(s, opened)
         ack_ns = min((t for person, t in acks if person == opened.person and t > opened.t_ns), default=s.until_ns)
         joins = [
-            e for e in _calls(s, "JoinRoomRequest", opened.t_ns)
+            e for e in _calls(s, "JoinRoomRequest", dialed_ns)
             if e.t_ns < ack_ns and is_user(s.history, opened.person, _user(e))
         ]  # fmt: skip
         left = _closed_between(s, opened.person, opened.t_ns, ack_ns)
@@ -74,6 +75,12 @@ def join_hang(s: Scene) -> Diagnosis | None:
             why = f"the cloud asked for the join, and did not acknowledge the phone for {waited_s:.1f} s: no deadline"
             return Diagnosis("join-hang-no-ack", why, (*_proof(s, joins[0]), s.hop_proof()))
     return None
+
+
+def _dialed_ns(s: Scene, opened: ev.PhoneSocketOpen) -> int:
+    """Return when this socket was dialed: the cloud may have begun its join before the phone notes that it is open."""
+    dials = [e.t_ns for e in s.history.all(ev.PhoneDialing) if e.person == opened.person and e.t_ns <= opened.t_ns]
+    return max(dials, default=opened.t_ns)
 
 
 def join_not_atomic(s: Scene) -> Diagnosis | None:

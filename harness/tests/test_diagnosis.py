@@ -301,6 +301,25 @@ def test_a_panic_is_known_without_the_bridges_words(exit_text, by_us, asked_s, n
     assert ("bridge-panic-closed-channel" in incidents(draft)) is named
 
 
+@pytest.mark.parametrize(
+    ("fault", "target", "healed_s", "named"),
+    [
+        ("Stall(link='cloud->bridge', way='both')", "cloud->bridge", 12, True),
+        ("Pause(component='cloud')", "cloud", 12, True),
+        ("Stall(link='cloud->bridge', way='both')", "cloud->bridge", 9.5, False),
+        ("Stall(link='cloud->stt', way='both')", "stt", 12, False),
+        ("Delay(link='cloud->bridge', ms=5)", "cloud->bridge", 12, False),
+    ],
+)
+def test_a_panic_while_nobody_takes_audio_is_known_without_words(fault, target, healed_s, named):
+    gone = ev.ComponentExited(component="bridge", identity="7", exit_text="exited 2", by_us=False)
+    held = ev.Injecting(number=9, fault=fault, target=target, blast=(target,), held=True)
+    draft = without_zombie(broken()).add(
+        at(9, held), at(10, gone), at(healed_s, ev.Healed(number=9, fault=fault, proof=""))
+    )
+    assert ("bridge-panic-closed-channel" in incidents(draft)) is named
+
+
 BROKE = ev.ForeignStream(user="alice@x", outcome="unread", chunks=0, detail="broken off by the harness")
 ENDED = log(10.1, "cloud", "Audio stream ended")
 CLEANED = log(10, "bridge", "Cleaning up session for alice@x due to stream error")

@@ -85,6 +85,16 @@ def test_an_ack_that_waits_for_a_join(asked_s, named):
     assert ("join-hang-no-ack" in found) is named
 
 
+@pytest.mark.parametrize(("asked_s", "named"), [(8.55, True), (8.45, False)], ids=["since its dial", "before"])
+def test_a_join_that_began_before_the_phone_knew_its_socket_open(asked_s, named):
+    draft = broken()
+    draft.events = [
+        e for e in draft.events if not (isinstance(e, ev.PhoneMessage) and e.t_ns > at(8, ev.Step(text="")).t_ns)
+    ]
+    found = [d.incident for d in judge(draft.add(join(asked_s)).history()).diagnosis]
+    assert ("join-hang-no-ack" in found) is named
+
+
 def test_an_ack_in_time_waits_for_nothing():
     found = [d.incident for d in judge(broken().add(join(8.61)).history()).diagnosis]
     assert "join-hang-no-ack" not in found
